@@ -1,0 +1,190 @@
+//! What leaves the house: outward acts as data, in the outbox until done. Knows no client.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::envelope::closed_enum;
+use super::{DeliveryId, EffectKey, EffectSeq, RepoName, RunId};
+
+closed_enum! {
+    /// GitHub's reactions that we use.
+    Reaction {
+        /// 👀: seen, at work.
+        Eyes => "eyes",
+        /// 🚀: started.
+        Rocket => "rocket",
+        /// 👍: done as asked.
+        ThumbsUp => "+1",
+        /// 😕: not understood.
+        Confused => "confused",
+    }
+}
+
+/// An outward act. The variant and its words are stored; nothing in it refers to a running process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+pub enum Effect {
+    /// A comment on an issue or a pull request.
+    #[serde(rename = "github.comment")]
+    GithubComment {
+        /// The repository.
+        repo: RepoName,
+        /// Number of the issue or the pull request.
+        number: u64,
+        /// Markdown, without the hidden marker.
+        body: String,
+    },
+    /// A reaction to a comment, or to the issue itself.
+    #[serde(rename = "github.reaction")]
+    GithubReaction {
+        /// The repository.
+        repo: RepoName,
+        /// Number of the issue or the pull request.
+        number: u64,
+        /// The comment; absent: the issue itself.
+        #[serde(default, rename = "commentId", skip_serializing_if = "Option::is_none")]
+        comment_id: Option<u64>,
+        /// Which.
+        content: Reaction,
+    },
+    /// Labels added to an issue or a pull request.
+    #[serde(rename = "github.labels")]
+    GithubLabels {
+        /// The repository.
+        repo: RepoName,
+        /// Number of the issue or the pull request.
+        number: u64,
+        /// Their names; those it already has stay.
+        labels: Vec<String>,
+    },
+}
+
+impl Effect {
+    /// The name of its kind, as stored.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::GithubComment { .. } => "github.comment",
+            Self::GithubReaction { .. } => "github.reaction",
+            Self::GithubLabels { .. } => "github.labels",
+        }
+    }
+
+    /// Effects of one lane leave in order, one after the other; lanes do not wait for one another.
+    /// For GitHub it is the owner, because an installation and its limits belong to an owner.
+    #[must_use]
+    pub fn lane(&self) -> String {
+        match self {
+            Self::GithubComment { repo, .. } | Self::GithubReaction { repo, .. } | Self::GithubLabels { repo, .. } => {
+                format!("github:{}", repo.owner().to_ascii_lowercase())
+            }
+        }
+    }
+
+    /// Where it goes, for people: `acme/site#7`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::GithubComment { repo, number, .. }
+            | Self::GithubReaction { repo, number, .. }
+            | Self::GithubLabels { repo, number, .. } => format!("{repo}#{number}"),
+        }
+    }
+}
+
+closed_enum! {
+    /// Where an effect stands.
+    EffectState {
+        /// Waits for its time.
+        Pending => "pending",
+        /// An attempt was written down and may have been made.
+        InFlight => "in_flight",
+        /// The far side has it.
+        Done => "done",
+        /// Given up: the far side said never, or the tries are used up.
+        Dead => "dead",
+        /// There is nobody to give it to: no credentials are configured.
+        Undeliverable => "undeliverable",
+    }
+}
+
+impl EffectState {
+    /// Whether nothing more will happen to it by itself.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Dead | Self::Undeliverable)
+    }
+}
+
+/// An effect on its way into the outbox. A second one of the same key is not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEffect {
+    /// Its key.
+    pub key: EffectKey,
+    /// What is to be done.
+    pub effect: Effect,
+    /// The run that wants it.
+    pub run: Option<RunId>,
+    /// The event that it answers.
+    pub event: Option<DeliveryId>,
+}
+
+/// An effect as the store has it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredEffect {
+    /// Place in the outbox.
+    pub seq: EffectSeq,
+    /// Its key.
+    pub key: EffectKey,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub effect: Effect,
+    /// The run that wants it.
+    #[serde(rename = "runId", skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The event that it answers.
+    #[serde(rename = "eventId", skip_serializing_if = "Option::is_none")]
+    pub event: Option<DeliveryId>,
+    /// Where it stands.
+    pub state: EffectState,
+    /// How many attempts were begun.
+    pub attempts: u32,
+    /// When the next attempt is due.
+    pub due_at: DateTime<Utc>,
+    /// What the far side answered, for a done one (the comment's address).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When it was put into the outbox.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// The far side has it.
+    Done {
+        /// What it answered (the comment's address).
+        result: String,
+    },
+    /// It failed; there will be another attempt.
+    Retry {
+        /// When.
+        at: DateTime<Utc>,
+        /// Why it failed.
+        error: String,
+    },
+    /// It failed for good.
+    Dead {
+        /// Why.
+        error: String,
+    },
+    /// There is nobody to give it to.
+    Undeliverable {
+        /// What to configure.
+        error: String,
+    },
+}

@@ -1,0 +1,23 @@
+//! Plain values that every room may know. No actor, no I/O, no clock.
+
+mod approval;
+mod effect;
+mod envelope;
+mod event;
+mod ids;
+mod managed;
+mod paging;
+mod run;
+mod secret;
+mod workflow;
+
+pub use approval::*;
+pub use effect::*;
+pub use envelope::*;
+pub use event::*;
+pub use ids::*;
+pub use managed::*;
+pub use paging::*;
+pub use run::*;
+pub use secret::*;
+pub use workflow::*;

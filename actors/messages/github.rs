@@ -1,0 +1,120 @@
+//! What the GitHub room is told. Knows the domain only.
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use super::store::StoreError;
+use crate::domain::{DeliveryId, Effect, EffectKey, RepoName};
+
+/// One webhook request, body read, nothing checked yet.
+///
+/// Sender: `POST /webhooks/github`. Handler: the GitHub connector of the same HTTP worker.
+/// Answer: the verdict, which the route turns into status and words.
+#[derive(Debug, Message)]
+#[rtype(result = "Verdict")]
+pub struct Deliver {
+    /// `X-Hub-Signature-256`, as it came.
+    pub signature: Option<String>,
+    /// `X-GitHub-Event`.
+    pub event: Option<String>,
+    /// `X-GitHub-Delivery`.
+    pub delivery: Option<String>,
+    /// Whether the content type is `application/x-www-form-urlencoded`.
+    pub form: bool,
+    /// The raw body, at most 25 MiB.
+    pub body: Bytes,
+}
+
+/// What became of a webhook request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The signature is missing, malformed or does not match.
+    Unsigned,
+    /// `X-GitHub-Event` is missing.
+    NoEventHeader,
+    /// The body holds no JSON object.
+    InvalidJson,
+    /// Understood and deliberately not taken; the reason is part of the contract.
+    Filtered(String),
+    /// On disk.
+    Accepted(DeliveryId),
+    /// A delivery of this id was accepted before.
+    Duplicate(DeliveryId),
+    /// Nothing was accepted; the sender may try again.
+    Refused(StoreError),
+}
+
+/// Perform one act at GitHub.
+///
+/// Sender: the replier, after the attempt was written down. Handler: the GitHub client.
+/// Answer: GitHub's word for what now exists, or why not and whether to try again.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Performed, GithubFault>")]
+pub struct Perform {
+    /// The key; a comment carries it in a hidden marker.
+    pub key: EffectKey,
+    /// The act. One of the `github.*` kinds.
+    pub effect: Effect,
+    /// An attempt may have reached GitHub before: look for the marker first.
+    pub look_first: bool,
+}
+
+/// What now exists at GitHub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Performed {
+    /// The address of the comment, or a word for what was done.
+    pub result: String,
+    /// True when it was there already, from an attempt whose answer was lost.
+    pub found: bool,
+}
+
+/// Why GitHub did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GithubFault {
+    /// Neither an App nor a token is configured.
+    #[error("no GitHub credentials: set GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY_PATH, or GITHUB_TOKEN")]
+    NoCredentials,
+    /// GitHub asked for patience (rate limit, secondary limit, `Retry-After`).
+    #[error("GitHub asks to wait until {until}: {why}")]
+    Wait {
+        /// Not before this instant.
+        until: DateTime<Utc>,
+        /// Which limit.
+        why: String,
+    },
+    /// It may succeed later: no connection, a timeout, a 5xx, credentials that are refused.
+    #[error("{0}")]
+    Retryable(String),
+    /// It will never succeed: the issue is gone or locked, the repository forbids it.
+    #[error("{0}")]
+    Never(String),
+}
+
+/// Read the open pull request or issue that a run is about, for its context.
+///
+/// Sender: the runner, before phases that name GitHub facts. Handler: the GitHub client.
+/// Answer: title, body, labels, head branch and head SHA where there are any.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Thread, GithubFault>")]
+pub struct ReadThread {
+    /// The repository.
+    pub repo: RepoName,
+    /// Number of the issue or pull request.
+    pub number: u64,
+}
+
+/// An issue or pull request as GitHub has it now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+    /// Names of its labels.
+    pub labels: Vec<String>,
+    /// For a pull request: name of its head branch.
+    pub head_branch: Option<String>,
+    /// For a pull request: SHA of its head commit.
+    pub head_sha: Option<String>,
+}

@@ -1,0 +1,60 @@
+//! What the run supervisor is told. Knows the domain only.
+
+use actix::prelude::*;
+
+use super::store::StoreError;
+use crate::domain::{RunId, RunStatus};
+
+/// Runs wait in the queue. A nudge: the supervisor takes as many from the store as there are free places.
+///
+/// Sender: the dispatcher, and whoever answered an approval. Handler: the run supervisor. Answer: nothing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct StartRun;
+
+/// A run's actor has come to an end: the run is paused or in a final state, or could not be written down.
+///
+/// Sender: a runner. Handler: the run supervisor. Answer: nothing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct RunEnded {
+    /// Which.
+    pub run: RunId,
+}
+
+/// Stop a run now: its process group is killed, its status becomes `cancelled`.
+///
+/// Sender: API, dashboard, CLI, MCP. Handler: the run supervisor.
+/// Answer: the status that it had, or why it cannot be cancelled.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), NotCancelled>")]
+pub struct CancelRun {
+    /// Which.
+    pub run: RunId,
+    /// Who asked.
+    pub who: String,
+}
+
+/// Why a run cannot be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotCancelled {
+    /// No such run.
+    #[error("workflow run not found")]
+    Unknown,
+    /// It is over already.
+    #[error("cannot cancel a run with status '{0}'")]
+    Over(RunStatus),
+    /// The store could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Tells one runner to kill what it runs and to end its run as cancelled.
+///
+/// Sender: the run supervisor. Handler: the runner of that run. Answer: nothing.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Abort {
+    /// Written into the run's error.
+    pub reason: String,
+}

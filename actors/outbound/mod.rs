@@ -1,0 +1,1 @@
+//! What leaves the house: the outbox worked off, lane by lane. Knows domain, messages and clock; never a platform room.

@@ -1,0 +1,1 @@
+//! Workflow files: read, checked, rendered. Pure but for reading folders; knows no actor.

@@ -1,0 +1,1 @@
+//! The HTTP server: requests become messages, answers become bytes. Holds no rule of the inside.

@@ -1,0 +1,6 @@
+//! The outside of Firstlight: the binary's doors to people and machines. Holds no rule of the inside.
+
+pub mod cli;
+pub mod demo;
+pub mod http;
+pub mod settings;

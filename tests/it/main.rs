@@ -1,0 +1,1 @@
+//! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
