@@ -1,9 +1,11 @@
 //! The inside of Firstlight: everything after bytes became a message. Knows no HTTP route and no command line.
 
 pub mod clock;
+pub mod connectors;
 pub mod dispatch;
 pub mod domain;
 pub mod github;
+pub mod house;
 pub mod messages;
 pub mod outbound;
 pub mod runs;

@@ -20,20 +20,21 @@ pub struct EventArrived {
 /// Start a workflow without an event: the door of CLI, cron, admin and MCP.
 ///
 /// Sender: API routes, the cron ticker, the dashboard, MCP tools. Handler: the dispatcher.
-/// Answer: the stored run, or which rule of admission said no.
+/// Answer: the stored run (one per repository where the context has `repos`), or which rule of admission said no;
+/// then no run was opened at all.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Opened, NotDispatched>")]
+#[rtype(result = "Result<Vec<Opened>, NotDispatched>")]
 pub struct DispatchWorkflow {
-    /// Which workflow.
-    pub workflow: WorkflowName,
-    /// What it starts with; `repo`, `issueNumber` and `prNumber` say what it is about.
+    /// Which workflow, as it was asked for; admission says whether it exists.
+    pub workflow: String,
+    /// What it starts with; `repo`, `issueNumber` and `prNumber` say what it is about, a list `repos` asks for one run each.
     pub context: RunContext,
     /// Through which door.
     pub trigger: TriggerType,
     /// Token label, `cron:<name>` or user.
     pub who: String,
-    /// Derived from an idempotency key: a repeated order with the same id opens no second run.
-    pub id: Option<Uuid>,
+    /// Derived from an idempotency key: a repeated order with the same seed opens no second run.
+    pub seed: Option<Uuid>,
 }
 
 /// Why no run was opened.
