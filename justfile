@@ -1,0 +1,15 @@
+# What a developer runs. CI runs the same, through .ci/run.
+
+# Everything that must be green before a commit.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# A service with stand-ins for GitHub: no accounts needed.
+dev:
+    cargo run -- demo
+
+# The whole service against its ceilings; release build.
+bench:
+    cargo bench --bench service
