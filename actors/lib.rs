@@ -11,3 +11,4 @@ pub mod outbound;
 pub mod runs;
 pub mod store;
 pub mod workflows;
+pub mod yaml;
