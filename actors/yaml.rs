@@ -168,8 +168,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
             let folded = fold(candidate);
             let distance = strsim::damerau_levenshtein(&wanted, &folded);
             let longest = length.max(folded.chars().count());
-            // A third of the word may differ; of a word that short, one character, but never all of it.
-            (distance <= (longest / 3).max(1) && distance < length).then_some((distance, candidate))
+            // A quarter of the word may differ; of a short word one character, but never all of it.
+            (distance <= (longest / 4).max(1) && distance < length).then_some((distance, candidate))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -718,6 +718,7 @@ mod tests {
         let known = ["review", "build", "approve", "github.allow_unsigned", "pr"];
         let table = [
             ("revew", Some("review")),
+            ("reject", None),
             ("Review", Some("review")),
             ("biuld", Some("build")),
             ("github.allow-unsigned", Some("github.allow_unsigned")),
