@@ -1,1 +1,3 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
+
+mod settings;
