@@ -97,6 +97,9 @@ pub struct Phase {
     /// Template of the model's name, handed to the runtime as `FIRSTLIGHT_MODEL` (agent).
     #[serde(default)]
     pub model: Option<String>,
+    /// Template of how hard the model should think, handed to the runtime as `FIRSTLIGHT_VARIANT` (agent).
+    #[serde(default)]
+    pub variant: Option<String>,
     /// Name of the runtime in settings; absent: `default` (agent).
     #[serde(default)]
     pub runtime: Option<String>,

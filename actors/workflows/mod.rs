@@ -1,3 +1,13 @@
 //! Workflow files: read, checked, rendered. Pure but for reading folders; knows no actor.
 
+mod check;
+mod load;
+mod schema;
 pub mod template;
+
+pub use check::{INTERNAL_TARGETS, Route, Setup, check};
+pub use load::{Catalog, MAX_FILE, SharedCatalog, load};
+pub use schema::{MAX_PHASES, MAX_TIMEOUT, keys, later_keys};
+
+#[cfg(test)]
+mod tests;
