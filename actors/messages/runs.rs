@@ -20,6 +20,19 @@ pub struct StartRun;
 pub struct RunEnded {
     /// Which.
     pub run: RunId,
+    /// How its actor came to its end.
+    pub ending: RunEnding,
+}
+
+/// How the actor of a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnding {
+    /// The run rests in this state, paused or final, and that is on disk.
+    Settled(RunStatus),
+    /// It was put down where it stood; the store has it as `running`.
+    PutDown,
+    /// Its actor panicked; the store has it as `running`.
+    Panicked,
 }
 
 /// Stop a run now: its process group is killed, its status becomes `cancelled`.

@@ -1,3 +1,4 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod runs;
 mod settings;

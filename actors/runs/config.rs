@@ -1,0 +1,87 @@
+//! What the runs room is set up with: limits, folders, runtimes and doors. Reads no file; settings fill it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::messages::outbound::EffectsQueued;
+use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
+
+/// Limits, folders and runtimes of every run. [`RunsConfig::new`] fills in the defaults.
+#[derive(Debug, Clone)]
+pub struct RunsConfig {
+    /// How many runs are live at the same time; 0 counts as 1. Default 4.
+    pub max_runs: usize,
+    /// Phase logs go to `<runs_dir>/<run id>/<phase>.log`.
+    pub runs_dir: PathBuf,
+    /// A run's processes start in `<work_dir>/<task id>/`.
+    pub work_dir: PathBuf,
+    /// The commands that agent phases may name; a phase that names none gets `default`.
+    pub runtimes: BTreeMap<String, Runtime>,
+    /// Names of the approval gates that are enabled; a gate that is not listed is passed without a question.
+    pub gates: BTreeSet<String>,
+    /// The handle that people mention to answer a gate, without `@`. Default `last-light`.
+    pub bot_name: String,
+    /// Ends a phase that names no timeout of its own. Default 30 minutes.
+    pub phase_timeout: Duration,
+    /// Ends a run that is at work longer than this since it was taken up; waiting for a person does not count. Default 6 hours.
+    pub run_deadline: Duration,
+    /// Bytes of output that one attempt of a phase may put into its log. Default 16 MiB.
+    pub log_cap: u64,
+    /// Bytes of standard output that are kept as the phase's output. Default 1 MiB.
+    pub kept_output: usize,
+    /// How long a process may take to end after SIGTERM when the service stops. Default 10 s.
+    pub finish_grace: Duration,
+}
+
+impl RunsConfig {
+    /// The defaults, with these two folders. Neither needs to exist yet.
+    #[must_use]
+    pub fn new(runs_dir: impl Into<PathBuf>, work_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            max_runs: 4,
+            runs_dir: runs_dir.into(),
+            work_dir: work_dir.into(),
+            runtimes: BTreeMap::new(),
+            gates: BTreeSet::new(),
+            bot_name: "last-light".into(),
+            phase_timeout: Duration::from_secs(30 * 60),
+            run_deadline: Duration::from_secs(6 * 60 * 60),
+            log_cap: 16 * 1024 * 1024,
+            kept_output: 1024 * 1024,
+            finish_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A command that agent phases give their prompt to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// Program and arguments, never templated. Empty: not configured.
+    pub command: Vec<String>,
+    /// Names of variables that are handed on from the service's own environment; nothing else of it is.
+    pub env: Vec<String>,
+    /// Ends a phase that names no timeout of its own; absent: [`RunsConfig::phase_timeout`].
+    pub timeout: Option<Duration>,
+    /// Bytes of standard output that are kept; absent: [`RunsConfig::kept_output`].
+    pub output_limit: Option<usize>,
+}
+
+/// Whom the runs room speaks to.
+#[derive(Debug, Clone)]
+pub struct RunDoors {
+    /// The store: put back what a crash left running.
+    pub recover: Recipient<RecoverRuns>,
+    /// The store: take runs from the queue.
+    pub take: Recipient<TakeQueuedRuns>,
+    /// The store: read a run, to start it afresh.
+    pub load: Recipient<LoadRun>,
+    /// The store: make a step durable.
+    pub record: Recipient<RecordStep>,
+    /// The store: end a run from outside.
+    pub end: Recipient<EndRun>,
+    /// The replier: something waits in the outbox.
+    pub effects: Recipient<EffectsQueued>,
+}
