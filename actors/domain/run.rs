@@ -206,6 +206,9 @@ closed_enum! {
     }
 }
 
+/// Begins the reason of a phase execution that a stop or crash of the service cut off. Such a phase is begun anew.
+pub const INTERRUPTED: &str = "interrupted: the service stopped";
+
 /// One execution of one phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::config::Runtime;
 use super::process::End;
-use super::resume::Progress;
-use crate::domain::{Phase, PhaseKind, PhaseStatus, ReplyTo, RepoName, Workflow};
+use super::resume::{Progress, is_interruption};
+use crate::domain::{INTERRUPTED, Phase, PhaseKind, PhaseStatus, ReplyTo, RepoName, Workflow};
 
 /// A phase that was cut off so often is not tried again.
 pub(crate) const MOST_INTERRUPTIONS: u32 = 3;
@@ -69,7 +69,7 @@ pub(crate) fn next<'w>(workflow: &'w Workflow, progress: &Progress) -> Next<'w> 
                     unfinished,
                 };
             }
-            PhaseStatus::Failed if standing.reason.as_deref() == Some(super::resume::INTERRUPTED) => {
+            PhaseStatus::Failed if is_interruption(standing.reason.as_deref()) => {
                 return Next::Phase {
                     phase,
                     attempt: standing.attempt + 1,
@@ -235,7 +235,7 @@ pub(crate) fn judge(end: End, output: String, limit: TimeLimit) -> Done {
         End::Exited(code) => Some(format!("exited with status {code}")),
         End::Signalled(signal) => Some(format!("killed by signal {signal}")),
         End::TimedOut => Some(limit.reason),
-        End::Aborted | End::PutDown => Some(super::resume::INTERRUPTED.into()),
+        End::Aborted | End::PutDown => Some(INTERRUPTED.into()),
     };
     Done {
         status: if reason.is_none() {
@@ -331,7 +331,7 @@ pub(crate) mod tests {
     #[test]
     fn what_comes_next_follows_from_the_records_alone() {
         use PhaseStatus::{Failed, Running, Skipped, Succeeded, WaitingApproval};
-        let cut = Some(crate::runs::resume::INTERRUPTED);
+        let cut = Some(INTERRUPTED);
         let workflow = workflow(TWO);
         for (records, expected) in [
             (&[][..], "a#1"),

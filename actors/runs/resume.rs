@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{PhaseName, PhaseRecord, PhaseStatus};
-
-/// Written into a phase execution that a stop or crash of the service cut off.
-pub(crate) const INTERRUPTED: &str = "interrupted: the service stopped while it ran";
+use crate::domain::{INTERRUPTED, PhaseName, PhaseRecord, PhaseStatus};
 
 /// Where each phase of a run stands.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +22,8 @@ pub(crate) struct Standing {
 }
 
 impl Progress {
-    /// Reads the records of a run that nobody works at: what is `running` there was cut off.
+    /// Reads the records of a run that nobody works at. What is `running` there was cut off, and what the store closed as
+    /// [`INTERRUPTED`] when the service came up was, too.
     pub(crate) fn of(records: &[PhaseRecord]) -> Self {
         let mut progress = Self::default();
         for record in records {
@@ -36,7 +34,7 @@ impl Progress {
 
     /// Takes in one more execution.
     pub(crate) fn note(&mut self, phase: &PhaseName, attempt: u32, status: PhaseStatus, reason: Option<&str>) {
-        let cut_off = status == PhaseStatus::Running || reason == Some(INTERRUPTED);
+        let cut_off = status == PhaseStatus::Running || is_interruption(reason);
         let standing = self.0.entry(phase.clone()).or_insert(Standing {
             status,
             reason: None,
@@ -51,8 +49,18 @@ impl Progress {
         }
     }
 
+    /// Whether any execution of a phase was cut off, so that something of it may run still.
+    pub(crate) fn was_cut_off(&self, phase: &PhaseName) -> bool {
+        self.at(phase).is_some_and(|standing| standing.interruptions > 0)
+    }
+
     /// Where a phase stands; nothing if it has not begun.
     pub(crate) fn at(&self, phase: &PhaseName) -> Option<&Standing> {
         self.0.get(phase)
     }
+}
+
+/// Whether a phase's reason says that it was cut off.
+pub(crate) fn is_interruption(reason: Option<&str>) -> bool {
+    reason.is_some_and(|reason| reason.starts_with(INTERRUPTED))
 }

@@ -17,12 +17,12 @@ use super::leftovers;
 use super::log::PhaseLog;
 use super::phase::{self, Done, Next, TimeLimit, Work};
 use super::process::{self, End, Order, Stop};
-use super::resume::{INTERRUPTED, Progress};
+use super::resume::Progress;
 use super::say::Voice;
 use crate::clock::SharedClock;
 use crate::domain::{
-    ApprovalId, ApprovalKind, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus, Step,
-    Workflow,
+    ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
+    Step, Workflow,
 };
 use crate::messages::house::Finish;
 use crate::messages::outbound::EffectsQueued;
@@ -190,7 +190,7 @@ impl Story {
                     unfinished,
                     reason,
                 } => {
-                    self.close(phase, unfinished).await;
+                    self.clear_away(phase, unfinished).await;
                     facts.learn_error(&reason);
                     let effects = self.voice(&facts, phase).on_failure();
                     self.unwritten.effects.extend(effects);
@@ -201,7 +201,7 @@ impl Story {
                     attempt,
                     unfinished,
                 } => {
-                    self.close(phase, unfinished).await;
+                    self.clear_away(phase, unfinished).await;
                     self.phase(phase, attempt, &mut facts).await?;
                 }
             }
@@ -431,23 +431,28 @@ impl Story {
         }
     }
 
-    /// Closes an execution that a stop or crash of the service cut off.
-    async fn close(&mut self, phase: &Phase, unfinished: Option<u32>) {
-        let Some(attempt) = unfinished else { return };
+    /// Clears away after executions that a stop or crash of the service cut off: processes that survived it, and a record
+    /// that the store has not closed yet.
+    async fn clear_away(&mut self, phase: &Phase, unfinished: Option<u32>) {
+        if !self.progress.was_cut_off(&phase.name) {
+            return;
+        }
         let run = self.record.summary.id;
         let ended = leftovers::end_of(run).await;
         if ended > 0 {
             tracing::warn!(run.id = %run, ended, "processes that an earlier service left behind were ended");
         }
-        self.unwritten.steps.push(Step::PhaseEnded(PhaseEnd {
-            phase: phase.name.clone(),
-            kind: phase.kind.as_str(),
-            attempt,
-            status: PhaseStatus::Failed,
-            output: None,
-            reason: Some(INTERRUPTED.into()),
-            exit_code: None,
-        }));
+        if let Some(attempt) = unfinished {
+            self.unwritten.steps.push(Step::PhaseEnded(PhaseEnd {
+                phase: phase.name.clone(),
+                kind: phase.kind.as_str(),
+                attempt,
+                status: PhaseStatus::Failed,
+                output: None,
+                reason: Some(INTERRUPTED.into()),
+                exit_code: None,
+            }));
+        }
     }
 
     async fn fail(&mut self, error: String) -> Result<(), Halt> {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use actors::clock::{Clock, SharedClock, SystemClock};
 use actors::domain::{
-    ApprovalId, Cause, Effect, NewApproval, NewEffect, PhaseRecord, PhaseStatus, ReplyTo, RepoName, RunContext, RunId,
-    RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
+    ApprovalId, Cause, Effect, INTERRUPTED, NewApproval, NewEffect, PhaseRecord, PhaseStatus, ReplyTo, RepoName,
+    RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
 };
 use actors::house::{Belfry, Bells};
 use actors::messages::house::{AwaitQuiet, Finish};
@@ -226,7 +226,7 @@ async fn a_resumed_run_does_nothing_twice_and_knows_what_it_knew() {
     );
     assert_eq!(
         record.phases[1].reason.as_deref(),
-        Some("interrupted: the service stopped while it ran")
+        Some("interrupted: the service stopped")
     );
     assert_eq!(house.comments(), ["b begins", "a said first, b said first"]);
     assert!(walk(&house.config.work_dir).is_empty(), "a was not done again");
@@ -870,6 +870,14 @@ impl Handler<RecoverRuns> for FakeStore {
         {
             run.summary.status = RunStatus::Queued;
             run.summary.restart_count += 1;
+            for phase in run
+                .phases
+                .iter_mut()
+                .filter(|phase| phase.status == PhaseStatus::Running)
+            {
+                phase.status = PhaseStatus::Failed;
+                phase.reason = Some(INTERRUPTED.into());
+            }
             back += 1;
         }
         MessageResult(Ok((back, 0)))
