@@ -459,6 +459,41 @@ async fn finish_puts_runs_down_and_the_next_start_takes_them_up() {
 }
 
 #[actix::test]
+async fn wherever_the_service_dies_the_run_ends_the_same() {
+    let phases_json = json!([
+        {"name": "a", "label": "a", "kind": "context", "messages": {"on_start": "Begin."}},
+        {"name": "b", "label": "b", "kind": "script", "run": "echo one", "messages": {"on_start": "b", "on_success": "b gave ${b.output}"}},
+        {"name": "c", "label": "c", "kind": "agent", "prompt": "x", "optional": true},
+        {"name": "d", "label": "d", "kind": "script", "run": "printf '%s' \"$B\"", "env": {"B": "${b.output}"}},
+        {"name": "e", "label": "e", "kind": "reply", "message": "d gave ${d.output}", "on_success": {"add_labels": ["done"]}},
+    ]);
+    let house = House::start().await;
+    let run = house.open(phases_json);
+    house.settle().await;
+    let told = |house: &House| {
+        let record = house.run(run);
+        let good = record.phases.iter().filter(|phase| phase.status != PhaseStatus::Failed);
+        let outputs: Vec<_> = good
+            .map(|phase| (phase.phase.to_string(), phase.status, phase.output.clone()))
+            .collect();
+        (record.summary.status, outputs, house.keys(), house.comments())
+    };
+    let whole = told(&house);
+    assert_eq!(whole.0, RunStatus::Succeeded);
+    let moments = std::mem::take(&mut house.store().moments);
+    assert!(moments.len() >= 3, "{} moments", moments.len());
+    for (step, moment) in moments.into_iter().enumerate() {
+        let folder = Arc::new(tempfile::tempdir().expect("temp folder"));
+        let config = RunsConfig::new(folder.path().join("runs"), folder.path().join("work"));
+        let revived = House::boot(folder, config, SystemClock::shared(), Arc::new(Mutex::new(moment)));
+        revived.settle().await;
+        assert_eq!(told(&revived), whole, "died after step {step}");
+        revived.finish().await;
+    }
+    house.finish().await;
+}
+
+#[actix::test]
 async fn a_store_that_fails_for_a_while_costs_time_and_nothing_else() {
     let house = House::start().await;
     house.store().fail_next = 3;
@@ -761,13 +796,15 @@ fn queued(phases: Value) -> RunRecord {
 type Shelf = Arc<Mutex<Shelved>>;
 
 /// What the fake store remembers.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Shelved {
     runs: Vec<RunRecord>,
     effects: Vec<NewEffect>,
     approvals: Vec<NewApproval>,
     most_running: usize,
     step_orders: usize,
+    /// What was stored after each order of steps.
+    moments: Vec<Shelved>,
     /// So many orders fail from now on.
     fail_next: u32,
 }
@@ -919,6 +956,12 @@ impl Handler<RecordStep> for FakeStore {
             }
         }
         let effects = shelf.effects.len() - before;
+        if shelf.runs.len() == 1 {
+            let moments = std::mem::take(&mut shelf.moments);
+            let now = shelf.clone();
+            shelf.moments = moments;
+            shelf.moments.push(now);
+        }
         MessageResult(Ok(StepTaken::Taken { effects }))
     }
 }
