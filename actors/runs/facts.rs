@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::domain::{Phase, RunRecord, Workflow};
-use crate::workflows::template::{Facts, context_for};
+use crate::workflows::template::{Facts, spell_both_ways};
 
 /// How long the words of a branch name may be.
 const SLUG_LENGTH: usize = 40;
@@ -19,14 +19,16 @@ pub(crate) struct RunFacts {
 }
 
 impl RunFacts {
-    /// The context as templates see it (see [`context_for`]), and beside it what every run has: `owner`, `repo` (`owner/name`),
-    /// `issueNumber`, `taskId`, `branch`, `runId`, `scratch.*`. A `branch` that the context brings (a pull request's head) stays.
+    /// What the run started with, in both spellings, and what every run has beside it: `owner`, `repo` (without its owner),
+    /// `issueNumber`, `taskId`, `branch`, `runId`, `workflow`, `variables.*`, `scratch.*`. A `branch` that the context
+    /// brings (a pull request's head) stays.
     pub(crate) fn of(record: &RunRecord, workflow: &Workflow) -> Self {
         let task = task_id(record);
-        let mut context = context_for(workflow, &record.context.0);
+        let mut context = record.context.0.clone();
+        spell_both_ways(&mut context);
         if let Some(repo) = &record.summary.repo {
             context.insert("owner".into(), repo.owner().into());
-            context.insert("repo".into(), repo.as_str().into());
+            context.insert("repo".into(), repo.name().into());
         }
         if let Some(number) = record.summary.number {
             context.entry("issueNumber").or_insert_with(|| number.into());
@@ -36,6 +38,10 @@ impl RunFacts {
         }
         context.insert("taskId".into(), task.clone().into());
         context.insert("runId".into(), record.summary.id.to_string().into());
+        context.insert("workflow".into(), record.summary.workflow.as_str().into());
+        let constants = workflow.variables.iter();
+        let variables = constants.map(|(name, value)| (name.clone(), value.as_str().into()));
+        context.insert("variables".into(), Value::Object(variables.collect()));
         let scratch = record.scratch.iter().map(|(name, value)| (name.clone(), value.clone()));
         context.insert("scratch".into(), Value::Object(scratch.collect()));
         Self {
@@ -157,6 +163,7 @@ fn slug(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::runs::phase::tests::{record, workflow};
+    use crate::workflows::template::CONTEXT_KEYS;
 
     #[test]
     fn a_slug_is_safe_and_short() {
@@ -179,7 +186,7 @@ mod tests {
         let facts = RunFacts::of(&record, &workflow("[]"));
         assert_eq!(facts.task(), "site-7-triage-89abcdef");
         assert_eq!(facts.context["branch"], "lastlight/7-it-broke");
-        assert_eq!(facts.context["repo"], "acme/site");
+        assert_eq!(facts.context["repo"], "site");
 
         record.context.0.insert("branch".into(), "feature".into());
         assert_eq!(RunFacts::of(&record, &workflow("[]")).context["branch"], "feature");
@@ -190,6 +197,16 @@ mod tests {
         let facts = RunFacts::of(&record, &workflow("[]"));
         assert_eq!(facts.task(), "triage-89abcdef");
         assert_eq!(facts.context["branch"], "lastlight/triage-89abcdef");
+    }
+
+    #[test]
+    fn every_fact_is_one_that_workflow_files_may_name() {
+        let mut facts = RunFacts::of(&record(&[]), &workflow("[]"));
+        facts.learn_error("it broke");
+        assert!(facts.context.len() > 8);
+        for key in facts.context.keys() {
+            assert!(CONTEXT_KEYS.iter().any(|(known, _)| known == key), "{key}");
+        }
     }
 
     #[test]

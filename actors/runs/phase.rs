@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config::Runtime;
 use super::process::End;
 use super::resume::{Progress, is_interruption};
-use crate::domain::{INTERRUPTED, Phase, PhaseKind, PhaseStatus, ReplyTo, RepoName, Workflow};
+use crate::domain::{INTERRUPTED, Phase, PhaseKind, PhaseStatus, ReplyTo, Workflow};
 
 /// A phase that was cut off so often is not tried again.
 pub(crate) const MOST_INTERRUPTIONS: u32 = 3;
@@ -110,15 +110,8 @@ pub(crate) enum Work<'a> {
         /// Its command and limits.
         runtime: &'a Runtime,
     },
-    /// An answer to an issue or a pull request.
-    Reply {
-        /// The repository.
-        repo: &'a RepoName,
-        /// Number of the issue or the pull request.
-        number: u64,
-        /// Template of the answer.
-        message: &'a str,
-    },
+    /// An answer to whoever asked: its template.
+    Reply(&'a str),
     /// Nothing, for this reason.
     Skip(String),
     /// It cannot be done, for this reason.
@@ -147,11 +140,7 @@ pub(crate) fn work<'a>(phase: &'a Phase, runtimes: &'a BTreeMap<String, Runtime>
         }
         PhaseKind::Reply => match (reply_to, phase.message.as_deref()) {
             (_, None) => Work::Refuse("it has no `message`".into()),
-            (ReplyTo::IssueComment { repo, number, .. }, Some(message)) => Work::Reply {
-                repo,
-                number: *number,
-                message,
-            },
+            (ReplyTo::IssueComment { .. }, Some(message)) => Work::Reply(message),
             (ReplyTo::SlackThread { channel, .. }, _) => {
                 Work::Skip(format!("answers to Slack are not sent yet (channel {channel})"))
             }
@@ -179,7 +168,7 @@ pub(crate) fn time_limit(timeout: Duration, left_of_run: Duration, run_deadline:
     }
     TimeLimit {
         limit: left_of_run,
-        reason: format!("the run took longer than {}", seconds(run_deadline)),
+        reason: format!("the run took longer than {} (runs.deadline)", seconds(run_deadline)),
     }
 }
 
@@ -264,7 +253,7 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::{PhaseRecord, RunRecord};
+    use crate::domain::{PhaseRecord, RepoName, RunRecord};
 
     /// A workflow of these phases, given as JSON.
     pub(crate) fn workflow(phases: &str) -> Workflow {
@@ -411,12 +400,6 @@ pub(crate) mod tests {
         ]);
         let missing =
             |name: &str| format!("no runtime \"{name}\" is configured: set runtimes.{name} in firstlight.yaml");
-        let repo: RepoName = "acme/site".parse().expect("valid");
-        let reply = Work::Reply {
-            repo: &repo,
-            number: 7,
-            message: "hi",
-        };
         for (name, runtimes, reply_to, expected) in [
             ("context", &none, &issue, Work::Nothing),
             ("script", &none, &issue, Work::Script("echo $(x)")),
@@ -442,7 +425,7 @@ pub(crate) mod tests {
                 },
             ),
             ("other", &some, &issue, Work::Skip(missing("big"))),
-            ("reply", &none, &issue, reply),
+            ("reply", &none, &issue, Work::Reply("hi")),
             (
                 "reply",
                 &none,
@@ -491,11 +474,11 @@ pub(crate) mod tests {
         let (short, long) = (Duration::from_millis(300), Duration::from_secs(7200));
         for (timeout, left, expected) in [
             (short, long, (short, "timed out after 0.3 s")),
-            (long, short, (short, "the run took longer than 7200 s")),
+            (long, short, (short, "the run took longer than 7200 s (runs.deadline)")),
             (
                 long,
                 Duration::ZERO,
-                (Duration::ZERO, "the run took longer than 7200 s"),
+                (Duration::ZERO, "the run took longer than 7200 s (runs.deadline)"),
             ),
         ] {
             let limit = time_limit(timeout, left, long);

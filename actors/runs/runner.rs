@@ -34,7 +34,7 @@ use crate::workflows::template::{Facts, render, render_comment, render_env, rend
 const MOST_STEPS: usize = 64;
 
 /// The prompt of an agent phase that brings skills and nothing else.
-const PLAIN_PROMPT: &str = "{{#if repo}}Repository: {{repo}}\n{{/if}}{{#if issueNumber}}Issue or pull request: #{{issueNumber}}\n{{/if}}\
+const PLAIN_PROMPT: &str = "{{#if repo}}Repository: {{owner}}/{{repo}}\n{{/if}}{{#if issueNumber}}Issue or pull request: #{{issueNumber}}\n{{/if}}\
     {{#if title}}Title:\n{{title}}\n{{/if}}{{#if body}}Text:\n{{body}}\n{{/if}}";
 
 /// What every runner of a house shares.
@@ -226,7 +226,7 @@ impl Story {
             Work::Nothing => Done::well(None),
             Work::Skip(reason) => Done::skipped(reason),
             Work::Refuse(reason) => Done::badly(reason),
-            Work::Reply { message, .. } => {
+            Work::Reply(message) => {
                 let effects = self.voice(facts, phase).reply(message);
                 self.unwritten.effects.extend(effects);
                 Done::well(Some(render_comment(message, &facts.view())))
@@ -397,8 +397,13 @@ impl Story {
     ) -> Result<environment::Environment, String> {
         let view = facts.view();
         let mut given = facts.environment(&self.record, phase);
-        if let Some(model) = &phase.model {
-            given.insert("FIRSTLIGHT_MODEL", render(model, &view));
+        for (name, template) in [
+            ("FIRSTLIGHT_MODEL", &phase.model),
+            ("FIRSTLIGHT_VARIANT", &phase.variant),
+        ] {
+            if let Some(template) = template {
+                given.insert(name, render(template, &view));
+            }
         }
         let rendered = phase
             .env
@@ -555,7 +560,7 @@ mod tests {
     #[test]
     fn a_prompt_begins_with_the_texts_of_its_skills() {
         let workflow = workflow(
-            r#"[{"name":"a","label":"","kind":"agent","prompt":"Look at {{repo}}.","skills":[{"name":"s","text":"Be {{brief}}.\n"}]},
+            r#"[{"name":"a","label":"","kind":"agent","prompt":"Look at {{owner}}/{{repo}}.","skills":[{"name":"s","text":"Be {{brief}}.\n"}]},
                 {"name":"b","label":"","kind":"agent","skills":[{"name":"s","text":"Be brief."}]}]"#,
         );
         let facts = RunFacts::of(&record(&[]), &workflow);

@@ -148,6 +148,40 @@ async fn an_agent_without_a_runtime_is_skipped_if_optional_and_fails_otherwise()
 }
 
 #[actix::test]
+async fn every_shipped_workflow_comes_to_a_good_end_with_nothing_configured() {
+    let house = House::with(|config| config.gates.clear()).await;
+    let catalog = actors::workflows::load(None).expect("the shipped files are right");
+    let runs: Vec<(RunId, String)> = catalog
+        .iter()
+        .map(|workflow| {
+            let run = house.open_with(json!([]), |record| {
+                record.definition = workflow.bundle();
+                record.summary.workflow = workflow.name.clone();
+                let body = "steps: 1. run it `$(touch pwned)`\n@everyone <!-- -->".to_owned();
+                record.context.0.insert("body".into(), body.into());
+            });
+            (run, workflow.name.to_string())
+        })
+        .collect();
+    assert!(runs.len() >= 11, "{} workflows", runs.len());
+    house.settle().await;
+    for (run, name) in runs {
+        let record = house.run(run);
+        assert_eq!(
+            record.summary.status,
+            RunStatus::Succeeded,
+            "{name}: {:?} {:?}",
+            record.summary.error,
+            record.phases
+        );
+        let said = house.keys().iter().any(|key| key.starts_with(&format!("run:{run}/")));
+        assert!(said, "{name} said nothing");
+    }
+    assert!(!walk(&house.config.work_dir).iter().any(|file| file.ends_with("pwned")));
+    house.finish().await;
+}
+
+#[actix::test]
 async fn a_failed_phase_fails_its_run_and_says_why() {
     let house = House::start().await;
     let run = house.open(json!([
@@ -164,7 +198,7 @@ async fn a_failed_phase_fails_its_run_and_says_why() {
     );
     assert_eq!(phases(&record), ["a#1 failed"]);
     assert_eq!(record.phases[0].output.as_deref(), Some("half\n"));
-    assert_eq!(house.comments(), ["It failed (exited with status 3) after half"]);
+    assert_eq!(house.comments(), ["It failed (`exited with status 3`) after half"]);
     assert!(house.log(run, "a").ends_with("[firstlight] exited with status 3\n"));
     house.finish().await;
 }
@@ -181,7 +215,7 @@ async fn a_phase_that_takes_too_long_is_ended_in_words() {
     );
     assert_eq!(
         house.run(whole).phases[0].reason.as_deref(),
-        Some("the run took longer than 1.5 s")
+        Some("the run took longer than 1.5 s (runs.deadline)")
     );
     house.finish().await;
 }
