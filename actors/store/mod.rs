@@ -1,1 +1,159 @@
 //! The durable memory. Alone names the database crate; knows no actor but its own door.
+//!
+//! [`Store`] is what a database must be able to do; [`StoreDoor`] hangs it into the house. Every other room sends the
+//! messages of [`crate::messages::store`] to a `Recipient`, so that none of them knows which database answers.
+
+pub mod sqlite;
+
+#[cfg(test)]
+mod suite;
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use futures_util::future::BoxFuture;
+
+use crate::domain::{
+    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+};
+use crate::messages::store::{
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
+    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
+    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
+    StoreResult, SwitchedOff, TakeQueuedRuns,
+};
+
+/// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
+/// dropping the answer unread takes nothing back.
+pub type Pending<T> = BoxFuture<'static, StoreResult<T>>;
+
+/// How many messages may wait at a door. It hands on at once, so this only bounds a burst within one turn of its arbiter;
+/// what bounds memory is the writer's own queue.
+const DOOR_MAILBOX: usize = 4_096;
+
+/// The list of orders, written once: it makes the trait's methods and the door's handlers.
+macro_rules! orders {
+    ($($(#[$doc:meta])* $method:ident($message:ident) -> $answer:ty;)+) => {
+        /// What a database must be able to do: one method for each message of [`crate::messages::store`], which is the contract.
+        ///
+        /// Orders that write are carried out in the order of the calls, each whole or not at all, and answered after the
+        /// commit that holds them. Orders that read see everything whose answer was received before they were given.
+        ///
+        /// Every method fails with `Busy` when too many orders wait, `Full` when there is no room on the disk, `Closed`
+        /// after [`Store::close`], and `Failed` with the database's words for the rest; nothing of the order was kept then.
+        pub trait Store: Send + Sync + 'static {
+            $($(#[$doc])* fn $method(&self, order: $message) -> Pending<$answer>;)+
+
+            /// Takes no more orders, carries out those that wait, and lets the database go. Repeated, it changes nothing.
+            fn close(&self) -> Pending<()>;
+        }
+
+        $(impl Handler<$message> for StoreDoor {
+            type Result = ResponseFuture<StoreResult<$answer>>;
+
+            fn handle(&mut self, order: $message, _: &mut Self::Context) -> Self::Result {
+                self.store.$method(order)
+            }
+        })+
+
+        #[cfg(test)]
+        const ORDERS: &[&str] = &[$(stringify!($message)),+];
+    };
+}
+
+orders! {
+    /// Makes an event durable, once per id.
+    record_event(RecordEvent) -> Recorded;
+    /// Reads events that wait to be routed, oldest first.
+    read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
+    /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
+    settle_events(SettleEvents) -> Vec<Settled>;
+    /// Answers a question; the first answer counts.
+    decide(Decide) -> Decided;
+    /// Reads one event with its raw payload.
+    read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    /// Lists events, newest first.
+    list_events(ListEvents) -> Page<StoredEvent>;
+    /// Keeps workflow definitions.
+    keep_definitions(KeepDefinitions) -> ();
+    /// Opens runs, all or none. A definition that was never kept fails the order.
+    open_runs(OpenRuns) -> Vec<Opened>;
+    /// Takes runs from the queue, oldest first.
+    take_queued_runs(TakeQueuedRuns) -> Vec<RunRecord>;
+    /// Puts runs that a crash left running back into the queue.
+    recover_runs(RecoverRuns) -> (usize, usize);
+    /// Reads one run with its phases.
+    load_run(LoadRun) -> Option<RunRecord>;
+    /// Lists runs, newest first, and says how many match in all.
+    list_runs(ListRuns) -> (Page<RunSummary>, u64);
+    /// Writes steps of a run down. A run that is not there fails the order.
+    record_step(RecordStep) -> StepTaken;
+    /// Ends a run from outside. A status that is not final fails the order.
+    end_run(EndRun) -> Option<RunStatus>;
+    /// Reads open questions, newest first.
+    open_gates(OpenGates) -> Vec<Approval>;
+    /// Reads one question.
+    read_approval(ReadApproval) -> Option<Approval>;
+    /// Reads which workflows are switched off, by name.
+    switched_off(SwitchedOff) -> Vec<String>;
+    /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them
+    /// is not due. Of many lanes, those that waited longest come first; `next` speaks of lanes that were not given out.
+    read_due_effects(ReadDueEffects) -> DueEffects;
+    /// Writes an attempt down before it is made. An effect that is not there fails the order.
+    claim_effect(ClaimEffect) -> Option<u32>;
+    /// Writes down what became of an attempt. An effect that is not there fails the order.
+    settle_effect(SettleEffect) -> ();
+    /// Reads the effects of a run or an event, oldest first; of both, when both are named.
+    effects_of(EffectsOf) -> Vec<StoredEffect>;
+    /// Claims an idempotency key.
+    claim_key(ClaimKey) -> Claimed;
+    /// Keeps the answer under a claimed key; the first one stays.
+    keep_answer(KeepAnswer) -> ();
+    /// Writes a line of the audit log.
+    record_audit(RecordAudit) -> ();
+    /// Counts, after the writer has shown that it is at work.
+    count_store(CountStore) -> StoreCounts;
+}
+
+/// The store's door: hands each message to the store and its answer back. It holds nothing, so that every arbiter may have
+/// one of its own and save a hop.
+pub struct StoreDoor {
+    store: Arc<dyn Store>,
+}
+
+impl StoreDoor {
+    /// A door to this store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+impl Actor for StoreDoor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(DOOR_MAILBOX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_of_the_catalogue_has_its_method_and_its_handler() {
+        let catalogue = include_str!("../messages/store.rs");
+        let messages: Vec<&str> = catalogue
+            .split("#[rtype")
+            .skip(1)
+            .filter_map(|after| after.split("pub struct ").nth(1))
+            .filter_map(|name| name.split(|c: char| !c.is_alphanumeric()).next())
+            .collect();
+        assert!(messages.len() >= 25, "the catalogue was not read: {messages:?}");
+        for message in &messages {
+            assert!(ORDERS.contains(message), "{message} has no method in the trait");
+        }
+        assert_eq!(ORDERS.len(), messages.len());
+    }
+}

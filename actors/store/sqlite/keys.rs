@@ -1,0 +1,43 @@
+//! Idempotency keys: what was answered under a key is answered again. Knows no route.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::columns::millis;
+use super::fault::Fault;
+use crate::messages::store::{ClaimKey, Claimed, KeepAnswer};
+
+/// How long a key is remembered.
+const REMEMBERED: TimeDelta = TimeDelta::hours(24);
+
+/// Claims a key. One without an answer may be acted on again: the act derives its ids from the key.
+pub(super) fn claim(db: &Connection, order: &ClaimKey) -> Result<Claimed, Fault> {
+    db.prepare_cached("DELETE FROM idempotency_keys WHERE claimed_at < ?1")?
+        .execute([millis(order.at - REMEMBERED)])?;
+    let fresh = db
+        .prepare_cached(
+            "INSERT INTO idempotency_keys (key, request, claimed_at) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO NOTHING",
+        )?
+        .execute(params![order.key, order.request, millis(order.at)])?;
+    if fresh > 0 {
+        return Ok(Claimed::Act);
+    }
+    let kept: Option<(String, Option<u16>, Option<String>)> = db
+        .prepare_cached("SELECT request, status, body FROM idempotency_keys WHERE key = ?1")?
+        .query_row([&order.key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    Ok(match kept {
+        Some((request, _, _)) if request != order.request => Claimed::OtherRequest,
+        Some((_, Some(status), Some(body))) => Claimed::Answered { status, body },
+        _ => Claimed::Act,
+    })
+}
+
+/// Keeps an answer; the first one stays.
+pub(super) fn keep_answer(db: &Connection, order: &KeepAnswer, at: DateTime<Utc>) -> Result<(), Fault> {
+    db.prepare_cached(
+        "UPDATE idempotency_keys SET status = ?2, body = ?3, answered_at = ?4 WHERE key = ?1 AND answered_at IS NULL",
+    )?
+    .execute(params![order.key, order.status, order.body, millis(at)])?;
+    Ok(())
+}

@@ -1,0 +1,518 @@
+//! The store on SQLite, embedded: one file, one thread that writes, a few that read. Alone names the database crate.
+
+mod approvals;
+mod audit;
+mod columns;
+mod counts;
+mod effects;
+mod events;
+mod fault;
+mod keys;
+mod migrate;
+mod readers;
+mod runs;
+mod steps;
+mod writer;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+use self::columns::json;
+use self::fault::Fault;
+use self::migrate::{MIGRATIONS, Migration};
+use self::readers::Asked;
+use self::writer::{Tally, Told, Writer};
+use super::{Pending, Store};
+use crate::clock::SharedClock;
+use crate::domain::{
+    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+};
+use crate::messages::store::{
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
+    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
+    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
+    StoreError, SwitchedOff, TakeQueuedRuns,
+};
+
+/// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many statements a connection keeps prepared; more than there are.
+const STATEMENTS: usize = 256;
+
+/// Questions that may wait for a reader.
+const QUESTIONS: usize = 1_024;
+
+/// How the store is opened.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// The file; it and its folder are made if they are not there, for their owner alone.
+    pub path: PathBuf,
+    /// How many orders may wait for the writer; one more is told `Busy`. At 4 kB for an event, 4,096 are 16 MB.
+    pub queue: usize,
+    /// At most so many orders share one commit.
+    pub group: usize,
+    /// How many threads read.
+    pub readers: usize,
+    /// The file never grows over so many pages of 4,096 bytes; what does not fit is told `Full`. Absent: the disk decides.
+    pub max_pages: Option<u32>,
+}
+
+impl SqliteOptions {
+    /// The usual way to open the store in this file.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            queue: 4_096,
+            group: 512,
+            readers: 2,
+            max_pages: None,
+        }
+    }
+}
+
+/// Why the store could not be opened. Each says what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the file cannot be made.
+    #[error("cannot make {}: check that the state folder may be written by this user", path.display())]
+    Place {
+        /// What was to be made.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The file cannot be used as a database.
+    #[error(
+        "cannot use {} as the database: if it is damaged, move it aside and put a copy back; if it lies on a network volume, choose a local state folder",
+        path.display()
+    )]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The database's words.
+        source: rusqlite::Error,
+    },
+    /// The file's volume does not let the database write ahead.
+    #[error("{} cannot keep a write-ahead log there (journal mode stays {mode:?}): choose a local state folder", path.display())]
+    NoLog {
+        /// The file.
+        path: PathBuf,
+        /// What the database offers instead.
+        mode: String,
+    },
+    /// Another program's database.
+    #[error("{} is another program's database: choose another state folder, or move the file away", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a later version of this program.
+    #[error(
+        "{} is of version {found}, this program knows up to {known}: start the newer program, or put the copy {}.before-v{}-… back",
+        path.display(), path.display(), known + 1
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i32,
+        /// The last version that this program knows.
+        known: i32,
+    },
+    /// The copy that is taken before a migration failed, so nothing was changed.
+    #[error("cannot copy the database to {} before bringing it up to date: make room for it beside the database; nothing was changed", copy.display())]
+    Copy {
+        /// The copy's place.
+        copy: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A migration failed, so it was rolled back.
+    #[error("cannot bring {} to version {version} ({name}): it is as it was; start the older program and report this", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// Which version.
+        version: i32,
+        /// Its name.
+        name: &'static str,
+        /// The database's words.
+        source: rusqlite::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start the store's threads: raise the limit of processes for this user")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The store in one SQLite file.
+///
+/// Durable: write-ahead log with `synchronous=FULL`, so an answered order survives `kill -9` and power loss.
+/// Dropped, it finishes what waits and blocks until it has; [`Store::close`] does the same without blocking a reactor.
+#[derive(Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    clock: SharedClock,
+}
+
+#[derive(Debug)]
+struct Inner {
+    writer: SyncSender<Told>,
+    readers: SyncSender<Asked>,
+    threads: Mutex<Threads>,
+    closing: AtomicBool,
+    folder: Arc<PathBuf>,
+    tally: Arc<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, brings it up to date (after taking a copy) and starts the threads. Blocks for the disk: call it
+    /// before the reactors start.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the file is as it was then.
+    pub fn open(options: SqliteOptions, clock: SharedClock) -> Result<Self, OpenError> {
+        Self::open_with(options, clock, MIGRATIONS)
+    }
+
+    fn open_with(options: SqliteOptions, clock: SharedClock, migrations: &[Migration]) -> Result<Self, OpenError> {
+        let path = options.path;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        std::fs::create_dir_all(&folder).map_err(|source| OpenError::Place {
+            path: folder.clone(),
+            source,
+        })?;
+        create_private(&path).map_err(|source| OpenError::Place {
+            path: path.clone(),
+            source,
+        })?;
+        let database = |source| OpenError::Database {
+            path: path.clone(),
+            source,
+        };
+        let mut db = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(database)?;
+        for_writing(&db, options.max_pages).map_err(database)?;
+        let mode: String = db
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+            .map_err(database)?;
+        if mode != "wal" {
+            return Err(OpenError::NoLog { path, mode });
+        }
+        migrate::bring_up(&mut db, &path, migrations, clock.now())?;
+
+        let folder = Arc::new(folder);
+        let tally = Arc::new(Tally::default());
+        let (writer, orders) = sync_channel(options.queue.max(1));
+        let (readers, questions) = sync_channel(QUESTIONS);
+        let mut threads = Threads::default();
+        let questions = Arc::new(Mutex::new(questions));
+        for n in 1..=options.readers.max(1) {
+            let db = Connection::open_with_flags(
+                &path,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )
+            .map_err(database)?;
+            for_reading(&db).map_err(database)?;
+            let questions = Arc::clone(&questions);
+            threads.readers.push(thread(format!("store-read-{n}"), move || {
+                readers::run(&db, &questions)
+            })?);
+        }
+        let thread_of_writer = Writer {
+            db,
+            queue: orders,
+            most: options.group.max(1),
+            folder: folder.as_ref().clone(),
+            tally: Arc::clone(&tally),
+            in_trouble: false,
+        };
+        threads.writer = Some(thread("store-write".to_owned(), move || thread_of_writer.run())?);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                readers,
+                threads: Mutex::new(threads),
+                closing: AtomicBool::new(false),
+                folder,
+                tally,
+            }),
+            clock,
+        })
+    }
+
+    fn write<T, W>(&self, work: W) -> Pending<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        if self.inner.closing.load(Ordering::Acquire) {
+            return closed();
+        }
+        writer::submit(&self.inner.writer, work)
+    }
+
+    fn read<T, W>(&self, work: W) -> Pending<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        if self.inner.closing.load(Ordering::Acquire) {
+            return closed();
+        }
+        readers::ask(&self.inner.readers, &self.inner.folder, work)
+    }
+}
+
+impl Inner {
+    /// Ends the threads, each after what waits for it. Blocks.
+    fn shut(&self) {
+        self.closing.store(true, Ordering::Release);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // Readers first: the last connection that goes folds the log into the file, and that is to be the writer's.
+        for _ in &threads.readers {
+            // A reader that is gone already needs no telling.
+            let _ = self.readers.send(Asked::Stop);
+        }
+        for reader in threads.readers.drain(..) {
+            if reader.join().is_err() {
+                tracing::error!("a reader of the store had panicked");
+            }
+        }
+        if let Some(writer) = threads.writer.take() {
+            // A writer that is gone already needs no telling.
+            let _ = self.writer.send(Told::Stop);
+            if writer.join().is_err() {
+                tracing::error!("the store's writer had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.inner.shut();
+    }
+}
+
+/// Makes an empty file for its owner alone, if there is none. The log beside it takes over its permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
+}
+
+fn thread(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(OpenError::Thread)
+}
+
+fn closed<T: Send + 'static>() -> Pending<T> {
+    futures_util::future::ready(Err(StoreError::Closed)).boxed()
+}
+
+fn for_writing(db: &Connection, max_pages: Option<u32>) -> rusqlite::Result<()> {
+    db.busy_timeout(PATIENCE)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    // Kibibytes. Enough for the hot ends of all trees and the inner pages of the index of ids; it is used as it is needed.
+    db.pragma_update(None, "cache_size", -16_384)?;
+    // What a savepoint would put aside stays in memory.
+    db.pragma_update(None, "temp_store", "memory")?;
+    // Pages. A page that changes in every group is copied home once per 16 MB of log instead of once per 4 MB.
+    db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    // Bytes. After a burst the log gives its room back.
+    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    if let Some(pages) = max_pages {
+        db.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(())
+}
+
+fn for_reading(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(PATIENCE)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.pragma_update(None, "query_only", true)?;
+    // Kibibytes. The system's own cache holds the rest; a mapping of the file would count as this process's memory.
+    db.pragma_update(None, "cache_size", -4_096)?;
+    db.pragma_update(None, "temp_store", "memory")?;
+    Ok(())
+}
+
+impl Store for SqliteStore {
+    fn record_event(&self, order: RecordEvent) -> Pending<Recorded> {
+        // Written as JSON on the caller's thread: the writer is the one that everybody waits for.
+        let envelope = match json(&order.0.envelope) {
+            Ok(envelope) => envelope,
+            Err(fault) => return futures_util::future::ready(Err(fault.heard(&self.inner.folder))).boxed(),
+        };
+        self.write(move |db| events::record(db, &order.0, &envelope))
+    }
+
+    fn read_unsettled(&self, order: ReadUnsettled) -> Pending<Vec<StoredEvent>> {
+        self.read(move |db| events::read_unsettled(db, order))
+    }
+
+    fn settle_events(&self, order: SettleEvents) -> Pending<Vec<Settled>> {
+        self.write(move |db| {
+            order
+                .0
+                .iter()
+                .map(|settlement| events::settle(db, settlement))
+                .collect()
+        })
+    }
+
+    fn decide(&self, order: Decide) -> Pending<Decided> {
+        self.write(move |db| approvals::decide(db, &order.0))
+    }
+
+    fn read_event(&self, order: ReadEvent) -> Pending<Option<(StoredEvent, RawBody)>> {
+        self.read(move |db| events::read(db, &order.id))
+    }
+
+    fn list_events(&self, order: ListEvents) -> Pending<Page<StoredEvent>> {
+        self.read(move |db| events::list(db, &order.0))
+    }
+
+    fn keep_definitions(&self, order: KeepDefinitions) -> Pending<()> {
+        self.write(move |db| runs::keep_definitions(db, &order.0))
+    }
+
+    fn open_runs(&self, order: OpenRuns) -> Pending<Vec<Opened>> {
+        self.write(move |db| order.0.iter().map(|run| runs::open(db, run, None)).collect())
+    }
+
+    fn take_queued_runs(&self, order: TakeQueuedRuns) -> Pending<Vec<RunRecord>> {
+        self.write(move |db| runs::take_queued(db, order))
+    }
+
+    fn recover_runs(&self, order: RecoverRuns) -> Pending<(usize, usize)> {
+        self.write(move |db| runs::recover(db, order))
+    }
+
+    fn load_run(&self, order: LoadRun) -> Pending<Option<RunRecord>> {
+        self.read(move |db| runs::load(db, order.0))
+    }
+
+    fn list_runs(&self, order: ListRuns) -> Pending<(Page<RunSummary>, u64)> {
+        self.read(move |db| Ok((runs::list(db, &order.0)?, runs::total(db, &order.0)?)))
+    }
+
+    fn record_step(&self, order: RecordStep) -> Pending<StepTaken> {
+        self.write(move |db| steps::record(db, &order))
+    }
+
+    fn end_run(&self, order: EndRun) -> Pending<Option<RunStatus>> {
+        self.write(move |db| runs::end_from_outside(db, &order))
+    }
+
+    fn open_gates(&self, order: OpenGates) -> Pending<Vec<Approval>> {
+        self.read(move |db| approvals::open_gates(db, order.subject.as_ref()))
+    }
+
+    fn read_approval(&self, order: ReadApproval) -> Pending<Option<Approval>> {
+        self.read(move |db| approvals::read(db, order.0))
+    }
+
+    fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {
+        self.read(runs::switched_off)
+    }
+
+    fn read_due_effects(&self, order: ReadDueEffects) -> Pending<DueEffects> {
+        self.read(move |db| effects::read_due(db, &order))
+    }
+
+    fn claim_effect(&self, order: ClaimEffect) -> Pending<Option<u32>> {
+        self.write(move |db| effects::claim(db, order))
+    }
+
+    fn settle_effect(&self, order: SettleEffect) -> Pending<()> {
+        self.write(move |db| effects::settle(db, &order))
+    }
+
+    fn effects_of(&self, order: EffectsOf) -> Pending<Vec<StoredEffect>> {
+        self.read(move |db| effects::of(db, &order))
+    }
+
+    fn claim_key(&self, order: ClaimKey) -> Pending<Claimed> {
+        self.write(move |db| keys::claim(db, &order))
+    }
+
+    fn keep_answer(&self, order: KeepAnswer) -> Pending<()> {
+        let at = self.clock.now();
+        self.write(move |db| keys::keep_answer(db, &order, at))
+    }
+
+    fn record_audit(&self, order: RecordAudit) -> Pending<()> {
+        self.write(move |db| audit::record(db, &order))
+    }
+
+    fn count_store(&self, _: CountStore) -> Pending<StoreCounts> {
+        // A writer that is stuck must not look healthy because readers still answer.
+        let writer_lives = self.write(|_| Ok(()));
+        let counted = self.read(counts::count);
+        let tally = Arc::clone(&self.inner.tally);
+        async move {
+            writer_lives.await?;
+            let counts: StoreCounts = counted.await?;
+            Ok(StoreCounts {
+                written: tally.written.load(Ordering::Relaxed),
+                commits: tally.commits.load(Ordering::Relaxed),
+                ..counts
+            })
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> Pending<()> {
+        self.inner.closing.store(true, Ordering::Release);
+        let inner = Arc::clone(&self.inner);
+        let (to, done) = oneshot::channel();
+        // Joining blocks, and this may be called on a reactor.
+        let closer = std::thread::Builder::new()
+            .name("store-close".to_owned())
+            .spawn(move || {
+                inner.shut();
+                // Nobody waits any more: it is closed all the same.
+                let _ = to.send(());
+            });
+        async move {
+            closer.map_err(|error| StoreError::Failed(format!("no thread to close the store: {error}")))?;
+            done.await.map_err(|_| StoreError::Closed)
+        }
+        .boxed()
+    }
+}

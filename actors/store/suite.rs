@@ -1,0 +1,2005 @@
+//! What every database must do: one suite over the trait, run on each database that there is. Knows no database.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{Store, StoreDoor};
+use crate::domain::*;
+use crate::messages::store::*;
+
+/// A place where a database keeps its things, so that it can be let go and opened again.
+pub(super) trait Ground {
+    /// Opens what is there.
+    fn open(&self) -> Arc<dyn Store>;
+}
+
+/// Runs every claim on a ground that is fresh for each.
+macro_rules! suite {
+    ($($claim:ident),+ $(,)?) => {
+        $(#[actix::test]
+        async fn $claim() {
+            claims::$claim(super::sqlite::tests::ground()).await;
+        })+
+
+        /// Holds the list above against the claims below: one that is not listed would never run.
+        #[test]
+        fn every_claim_is_run() {
+            let listed = [$(stringify!($claim)),+];
+            let source = include_str!("suite.rs");
+            let claims = source.split("pub(super) async fn ").skip(1).count();
+            // The text that is looked for stands in this very test, too.
+            assert_eq!(listed.len(), claims - 1, "a claim is not in the list");
+        }
+    };
+}
+
+suite! {
+    an_event_is_recorded_once_and_comes_back_as_it_was,
+    two_hundred_deliveries_of_one_id_are_one_event,
+    unsettled_events_are_read_oldest_first_from_a_position,
+    a_settled_event_is_settled_once_with_all_that_follows,
+    a_quarantined_event_is_set_aside,
+    a_settlement_that_fails_leaves_nothing_behind,
+    what_is_said_depends_on_what_became_of_the_event,
+    events_are_listed_newest_first_by_each_filter,
+    a_run_is_opened_by_the_rule_of_its_overlap,
+    runs_are_opened_all_or_none,
+    a_run_of_an_unknown_definition_is_refused,
+    queued_runs_are_taken_oldest_first_and_one_per_subject,
+    a_place_is_handed_on_when_its_run_ends,
+    a_hundred_thousand_waiting_runs_do_not_hold_the_queue_up,
+    runs_that_a_crash_left_running_go_back_or_are_given_up,
+    a_step_is_written_once_however_often_it_is_ordered,
+    a_run_that_is_over_takes_no_more_steps,
+    a_pause_asks_and_an_approval_sends_the_run_on,
+    a_rejection_fails_the_run_with_its_reason,
+    of_many_answers_exactly_one_counts,
+    a_run_that_ends_closes_what_was_open_in_it,
+    runs_are_listed_by_each_filter_with_their_total,
+    an_effect_is_stored_once_per_key,
+    a_lane_keeps_its_order,
+    busy_lanes_and_other_kinds_are_passed_over,
+    a_hundred_thousand_effects_do_not_make_the_look_slow,
+    an_attempt_is_written_down_before_it_is_made,
+    a_late_word_of_an_earlier_attempt_changes_only_its_row,
+    an_idempotency_key_is_claimed_answered_and_forgotten,
+    everything_is_there_after_a_restart,
+    a_closed_store_says_so,
+    the_door_answers_every_arbiter,
+    any_sequence_of_orders_keeps_the_invariants,
+}
+
+// ---- what the claims are made of ----
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("in range")
+}
+
+fn run_id(n: u128) -> RunId {
+    RunId::new(Uuid::from_u128(n))
+}
+
+fn approval_id(n: u128) -> ApprovalId {
+    ApprovalId::new(Uuid::from_u128(n))
+}
+
+fn name<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("valid")
+}
+
+fn event(id: &str) -> NewEvent {
+    NewEvent {
+        envelope: EventEnvelope {
+            id: name(id),
+            source: Source::Github,
+            kind: EventType::IssueOpened,
+            repo: Some(name("Acme/Site")),
+            issue_number: Some(7),
+            pr_number: None,
+            sender: "ann".into(),
+            sender_is_bot: false,
+            body: "it broke".into(),
+            title: Some("It broke".into()),
+            labels: Some(vec!["bug".into()]),
+            author_association: Some("MEMBER".into()),
+            reply_to: ReplyTo::IssueComment {
+                repo: name("Acme/Site"),
+                number: 7,
+                comment_id: Some(3),
+            },
+            timestamp: at(0),
+        },
+        raw: RawBody::keep(BodyFormat::Json, br#"{"action": "opened"}"#),
+    }
+}
+
+fn definition() -> DefinitionHash {
+    DefinitionHash("d1".into())
+}
+
+fn new_run(n: u128, workflow: &str, subject: &str, overlap: Overlap) -> NewRun {
+    let mut context = RunContext::default();
+    context.0.insert("n".into(), serde_json::json!(n.to_string()));
+    NewRun {
+        id: run_id(n),
+        workflow: name(workflow),
+        definition: definition(),
+        subject: Subject::stored(subject.into()),
+        repo: Some(name("Acme/Site")),
+        number: Some(7),
+        context,
+        reply_to: ReplyTo::Nobody,
+        cause: Cause {
+            trigger: TriggerType::Api,
+            who: "ann".into(),
+            event: None,
+        },
+        overlap,
+        created_at: at(0),
+    }
+}
+
+fn comment(key: &str, owner: &str) -> NewEffect {
+    NewEffect {
+        key: name(key),
+        effect: Effect::GithubComment {
+            repo: name(&format!("{owner}/site")),
+            number: 7,
+            body: format!("about {key}"),
+        },
+        run: None,
+        event: None,
+    }
+}
+
+fn settlement(event: EventSeq) -> Settlement {
+    Settlement {
+        event,
+        outcome: "routed".into(),
+        quarantined: false,
+        open: None,
+        decide: None,
+        effects: Vec::new(),
+        otherwise: Vec::new(),
+        at: at(1),
+    }
+}
+
+fn answer(question: u128, decision: Decision, response: Option<&str>) -> Answer {
+    Answer {
+        approval: approval_id(question),
+        decision,
+        by: "bob".into(),
+        response: response.map(str::to_owned),
+        at: at(9),
+    }
+}
+
+fn started(phase: &str, attempt: u32) -> Step {
+    Step::PhaseStarted {
+        phase: name(phase),
+        kind: "script",
+        attempt,
+    }
+}
+
+fn ended(phase: &str, attempt: u32, status: PhaseStatus, output: &str) -> Step {
+    Step::PhaseEnded(PhaseEnd {
+        phase: name(phase),
+        kind: "script",
+        attempt,
+        status,
+        output: Some(output.into()),
+        reason: None,
+        exit_code: Some(0),
+    })
+}
+
+fn paused(question: u128, phase: &str) -> Step {
+    Step::Paused(NewApproval {
+        id: approval_id(question),
+        phase: name(phase),
+        gate: "merge".into(),
+        summary: "go on?".into(),
+        kind: ApprovalKind::Approve,
+        requested_by: "ann".into(),
+    })
+}
+
+fn over(status: RunStatus, error: Option<&str>) -> Step {
+    Step::Ended {
+        status,
+        error: error.map(str::to_owned),
+    }
+}
+
+/// The store with the words that the claims are told in.
+struct House(Arc<dyn Store>);
+
+impl House {
+    async fn at(ground: &impl Ground) -> Self {
+        let house = Self(ground.open());
+        house
+            .0
+            .keep_definitions(KeepDefinitions(vec![(definition(), name("build"), "{bundle}".into())]))
+            .await
+            .expect("definitions are kept");
+        house
+    }
+
+    async fn recorded(&self, id: &str) -> EventSeq {
+        match self.0.record_event(RecordEvent(event(id))).await.expect("recorded") {
+            Recorded::Fresh(seq) => seq,
+            Recorded::AlreadySeen => panic!("{id} was there before"),
+        }
+    }
+
+    async fn settles(&self, settlement: Settlement) -> Settled {
+        let settled = self.0.settle_events(SettleEvents(vec![settlement])).await;
+        settled.expect("settled").remove(0)
+    }
+
+    async fn opens(&self, n: u128, workflow: &str, subject: &str, overlap: Overlap) -> Opened {
+        let run = new_run(n, workflow, subject, overlap);
+        self.0.open_runs(OpenRuns(vec![run])).await.expect("opened").remove(0)
+    }
+
+    async fn takes(&self, free: usize) -> Vec<RunId> {
+        let taken = self.0.take_queued_runs(TakeQueuedRuns { free, at: at(2) }).await;
+        taken.expect("taken").iter().map(|run| run.summary.id).collect()
+    }
+
+    async fn steps(&self, run: u128, steps: Vec<Step>) -> StepTaken {
+        let order = RecordStep {
+            run: run_id(run),
+            steps,
+            effects: Vec::new(),
+            at: at(3),
+        };
+        self.0.record_step(order).await.expect("written")
+    }
+
+    async fn run(&self, n: u128) -> RunRecord {
+        let run = self.0.load_run(LoadRun(run_id(n))).await.expect("read");
+        run.expect("it is there")
+    }
+
+    async fn status(&self, n: u128) -> RunStatus {
+        self.run(n).await.summary.status
+    }
+
+    /// A run that was opened, taken up and paused with a question of the same number.
+    async fn has_paused(&self, n: u128, workflow: &str, subject: &str) {
+        assert_eq!(
+            self.opens(n, workflow, subject, Overlap::Queue).await,
+            Opened::Queued(run_id(n))
+        );
+        assert_eq!(self.takes(1).await, [run_id(n)]);
+        let steps = vec![
+            started("plan", 1),
+            ended("plan", 1, PhaseStatus::Succeeded, "the plan"),
+            paused(n, "plan"),
+        ];
+        assert_eq!(self.steps(n, steps).await, StepTaken::Taken { effects: 0 });
+    }
+
+    async fn decides(&self, answer: Answer) -> Decided {
+        self.0.decide(Decide(answer)).await.expect("decided")
+    }
+
+    async fn says(&self, effects: Vec<NewEffect>) -> usize {
+        let event = self.recorded(&Uuid::new_v4().to_string()).await;
+        let settled = self
+            .settles(Settlement {
+                effects,
+                ..settlement(event)
+            })
+            .await;
+        settled.effects
+    }
+
+    async fn due(&self, order: ReadDueEffects) -> (Vec<String>, Option<DateTime<Utc>>) {
+        let due = self.0.read_due_effects(order).await.expect("read");
+        let keys = due.due.iter().map(|effect| effect.key.to_string()).collect();
+        (keys, due.next)
+    }
+
+    async fn due_now(&self) -> Vec<String> {
+        self.due(due_at(100)).await.0
+    }
+
+    async fn effect(&self, key: &str) -> StoredEffect {
+        let due = self.0.read_due_effects(due_at(1_000_000)).await.expect("read").due;
+        due.into_iter()
+            .find(|effect| effect.key.as_str() == key)
+            .expect("it is due")
+    }
+
+    async fn claims(&self, effect: EffectSeq) -> Option<u32> {
+        let order = ClaimEffect { effect, at: at(50) };
+        self.0.claim_effect(order).await.expect("claimed")
+    }
+
+    async fn attempted(&self, effect: EffectSeq, attempt: u32, outcome: AttemptOutcome) {
+        let order = SettleEffect {
+            effect,
+            attempt,
+            outcome,
+            at: at(60),
+        };
+        self.0.settle_effect(order).await.expect("settled");
+    }
+
+    async fn counts(&self) -> StoreCounts {
+        self.0.count_store(CountStore).await.expect("counted")
+    }
+
+    async fn lists_events(&self, filter: EventFilter) -> (Vec<String>, Option<i64>) {
+        let filter = EventFilter {
+            limit: if filter.limit == 0 { 100 } else { filter.limit },
+            ..filter
+        };
+        let page = self.0.list_events(ListEvents(filter)).await.expect("listed");
+        (
+            page.items.iter().map(|e| e.envelope.id.to_string()).collect(),
+            page.next,
+        )
+    }
+
+    async fn lists_runs(&self, filter: RunFilter) -> (Vec<RunId>, Option<i64>, u64) {
+        let filter = RunFilter {
+            limit: if filter.limit == 0 { 100 } else { filter.limit },
+            ..filter
+        };
+        let (page, total) = self.0.list_runs(ListRuns(filter)).await.expect("listed");
+        (page.items.iter().map(|run| run.id).collect(), page.next, total)
+    }
+}
+
+fn due_at(seconds: i64) -> ReadDueEffects {
+    ReadDueEffects {
+        kinds: "github.",
+        busy_lanes: Vec::new(),
+        now: at(seconds),
+        limit: 100,
+    }
+}
+
+fn done() -> AttemptOutcome {
+    AttemptOutcome::Done { result: "url".into() }
+}
+
+fn retry(seconds: i64) -> AttemptOutcome {
+    AttemptOutcome::Retry {
+        at: at(seconds),
+        error: "503".into(),
+    }
+}
+
+mod claims {
+    use super::*;
+
+    pub(super) async fn an_event_is_recorded_once_and_comes_back_as_it_was(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let new = event("d-1");
+        let first = house.0.record_event(RecordEvent(new.clone())).await.expect("recorded");
+        let Recorded::Fresh(seq) = first else {
+            panic!("it is new")
+        };
+        let mut other = event("d-1");
+        other.envelope.body = "another body".into();
+        let again = house.0.record_event(RecordEvent(other)).await;
+        assert_eq!(again, Ok(Recorded::AlreadySeen));
+
+        let read = house.0.read_event(ReadEvent { id: "d-1".into() }).await.expect("read");
+        let (stored, raw) = read.expect("it is there");
+        assert_eq!((stored.seq, &stored.envelope, &raw), (seq, &new.envelope, &new.raw));
+        assert_eq!(
+            (stored.state, stored.run, stored.settled_at),
+            (EventState::Recorded, None, None)
+        );
+        let missing = house.0.read_event(ReadEvent { id: "'; --".into() }).await;
+        assert!(missing.expect("read").is_none());
+        let next = house.recorded("d-2").await;
+        assert_eq!(next.0, seq.0 + 1);
+        assert_eq!(house.counts().await.unsettled_events, 2);
+    }
+
+    pub(super) async fn two_hundred_deliveries_of_one_id_are_one_event(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let orders: Vec<_> = (0..200)
+            .map(|_| house.0.record_event(RecordEvent(event("d-1"))))
+            .collect();
+        let answers = join_all(orders).await;
+        let fresh = answers.iter().filter(|a| matches!(a, Ok(Recorded::Fresh(_)))).count();
+        let seen = answers
+            .iter()
+            .filter(|a| matches!(a, Ok(Recorded::AlreadySeen)))
+            .count();
+        assert_eq!((fresh, seen), (1, 199));
+    }
+
+    pub(super) async fn unsettled_events_are_read_oldest_first_from_a_position(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let mut places = Vec::new();
+        for n in 0..5 {
+            places.push(house.recorded(&format!("d-{n}")).await);
+        }
+        house.settles(settlement(places[1])).await;
+        let unsettled = async |after, limit| {
+            let read = house
+                .0
+                .read_unsettled(ReadUnsettled { after, limit })
+                .await
+                .expect("read");
+            read.iter().map(|event| event.seq).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            unsettled(EventSeq(0), 100).await,
+            [places[0], places[2], places[3], places[4]]
+        );
+        assert_eq!(unsettled(EventSeq(0), 2).await, [places[0], places[2]]);
+        assert_eq!(unsettled(places[2], 100).await, [places[3], places[4]]);
+    }
+
+    pub(super) async fn a_settled_event_is_settled_once_with_all_that_follows(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let seq = house.recorded("d-1").await;
+        let mut run = new_run(1, "build", "acme/site#7", Overlap::Join);
+        run.cause.event = Some(name("d-1"));
+        let order = Settlement {
+            open: Some(run),
+            effects: vec![NewEffect {
+                run: Some(run_id(1)),
+                event: Some(name("d-1")),
+                ..comment("e-1", "acme")
+            }],
+            ..settlement(seq)
+        };
+        let first = house.settles(order.clone()).await;
+        assert!(first.fresh);
+        assert_eq!((first.opened, first.effects), (Some(Opened::Queued(run_id(1))), 1));
+        let second = house.settles(order).await;
+        assert_eq!(
+            second,
+            Settled {
+                event: seq,
+                fresh: false,
+                opened: None,
+                decided: None,
+                effects: 0
+            }
+        );
+
+        let (stored, _) = house
+            .0
+            .read_event(ReadEvent { id: "d-1".into() })
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!(stored.state, EventState::Settled);
+        assert_eq!(stored.outcome.as_deref(), Some("routed"));
+        assert_eq!((stored.run, stored.settled_at), (Some(run_id(1)), Some(at(1))));
+        let run = house.run(1).await;
+        assert_eq!(run.event, Some(seq));
+        assert_eq!(run.summary.cause.event, Some(name("d-1")));
+        for order in [
+            EffectsOf {
+                run: Some(run_id(1)),
+                event: None,
+            },
+            EffectsOf {
+                run: None,
+                event: Some("d-1".into()),
+            },
+            EffectsOf {
+                run: Some(run_id(1)),
+                event: Some("d-1".into()),
+            },
+        ] {
+            assert_eq!(house.0.effects_of(order).await.expect("read").len(), 1);
+        }
+        let nobody = EffectsOf { run: None, event: None };
+        assert!(house.0.effects_of(nobody).await.expect("read").is_empty());
+    }
+
+    pub(super) async fn a_quarantined_event_is_set_aside(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let seq = house.recorded("d-1").await;
+        let order = Settlement {
+            quarantined: true,
+            outcome: "routing failed three times".into(),
+            ..settlement(seq)
+        };
+        assert!(house.settles(order).await.fresh);
+        assert_eq!(house.counts().await.unsettled_events, 0);
+        let filter = EventFilter {
+            state: Some(EventState::Quarantined),
+            ..EventFilter::default()
+        };
+        assert_eq!(house.lists_events(filter).await.0, ["d-1"]);
+        assert!(!house.settles(settlement(seq)).await.fresh, "set aside is settled, too");
+    }
+
+    pub(super) async fn a_settlement_that_fails_leaves_nothing_behind(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let seq = house.recorded("d-1").await;
+        let good = Settlement {
+            open: Some(new_run(1, "build", "acme/site#7", Overlap::Join)),
+            effects: vec![comment("e-1", "acme")],
+            ..settlement(seq)
+        };
+        let unknown = settlement(EventSeq(seq.0 + 1_000));
+        let failed = house.0.settle_events(SettleEvents(vec![good.clone(), unknown])).await;
+        assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+        assert_eq!(house.counts().await.unsettled_events, 1);
+        assert!(house.0.load_run(LoadRun(run_id(1))).await.expect("read").is_none());
+        assert!(house.due_now().await.is_empty());
+        assert!(house.settles(good).await.fresh, "the same order alone goes through");
+    }
+
+    pub(super) async fn what_is_said_depends_on_what_became_of_the_event(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let words = |key: &str, run: u128| NewEffect {
+            run: Some(run_id(run)),
+            ..comment(key, "acme")
+        };
+        // A paused run of the same subject is in the way.
+        house.has_paused(1, "build", "acme/site#7").await;
+        let order = Settlement {
+            open: Some(new_run(2, "build", "acme/site#7", Overlap::Queue)),
+            effects: vec![words("started", 2)],
+            otherwise: vec![words("waits", 2)],
+            ..settlement(house.recorded("d-1").await)
+        };
+        let settled = house.settles(order).await;
+        assert_eq!(settled.opened, Some(Opened::Joined(run_id(1), RunStatus::Paused)));
+        assert_eq!(house.due_now().await, ["waits"]);
+        assert_eq!(
+            house.effect("waits").await.run,
+            Some(run_id(1)),
+            "the run that was joined says it"
+        );
+        let (stored, _) = house
+            .0
+            .read_event(ReadEvent { id: "d-1".into() })
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!(stored.run, Some(run_id(1)));
+
+        // An answer that counts, and one that comes too late.
+        for (id, key) in [("d-2", "thanks"), ("d-3", "too late")] {
+            let order = Settlement {
+                decide: Some(answer(1, Decision::Approved, None)),
+                effects: vec![words("thanks", 1)],
+                otherwise: vec![words("too late", 1)],
+                ..settlement(house.recorded(id).await)
+            };
+            let settled = house.settles(order).await;
+            let counted = settled.decided == Some(Decided::Counted { run: run_id(1) });
+            assert_eq!(counted, key == "thanks");
+            assert!(house.due_now().await.contains(&key.to_owned()));
+        }
+        assert_eq!(house.due_now().await, ["waits", "thanks", "too late"]);
+
+        // A queued run in the way is no reason to say anything else.
+        let order = Settlement {
+            open: Some(new_run(3, "build", "acme/site#7", Overlap::Join)),
+            effects: vec![words("joined", 3)],
+            otherwise: vec![words("not said", 3)],
+            ..settlement(house.recorded("d-4").await)
+        };
+        let settled = house.settles(order).await;
+        assert_eq!(settled.opened, Some(Opened::Joined(run_id(1), RunStatus::Queued)));
+        assert!(house.due_now().await.contains(&"joined".to_owned()));
+    }
+
+    pub(super) async fn events_are_listed_newest_first_by_each_filter(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..6 {
+            let mut new = event(&format!("d-{n}"));
+            if n % 2 == 0 {
+                new.envelope.repo = Some(name("other/place"));
+            }
+            if n == 5 {
+                new.envelope.repo = None;
+                new.envelope.kind = EventType::Message;
+                new.envelope.sender = "carl".into();
+            }
+            let Recorded::Fresh(seq) = house.0.record_event(RecordEvent(new)).await.expect("recorded") else {
+                panic!("new")
+            };
+            if n < 2 {
+                house.settles(settlement(seq)).await;
+            }
+        }
+        let all = EventFilter::default;
+        let table: Vec<(EventFilter, &[&str])> = vec![
+            (all(), &["d-5", "d-4", "d-3", "d-2", "d-1", "d-0"]),
+            (
+                EventFilter {
+                    repo: Some("ACME/site".into()),
+                    ..all()
+                },
+                &["d-3", "d-1"],
+            ),
+            (
+                EventFilter {
+                    kind: Some(EventType::Message),
+                    ..all()
+                },
+                &["d-5"],
+            ),
+            (
+                EventFilter {
+                    sender: Some("carl".into()),
+                    ..all()
+                },
+                &["d-5"],
+            ),
+            (
+                EventFilter {
+                    state: Some(EventState::Settled),
+                    ..all()
+                },
+                &["d-1", "d-0"],
+            ),
+            (
+                EventFilter {
+                    state: Some(EventState::Recorded),
+                    ..all()
+                },
+                &["d-5", "d-4", "d-3", "d-2"],
+            ),
+            (
+                EventFilter {
+                    state: Some(EventState::Recorded),
+                    repo: Some("acme/site".into()),
+                    kind: Some(EventType::IssueOpened),
+                    sender: Some("ann".into()),
+                    ..all()
+                },
+                &["d-3"],
+            ),
+            (
+                EventFilter {
+                    repo: Some("' OR 1=1".into()),
+                    ..all()
+                },
+                &[],
+            ),
+        ];
+        for (filter, expected) in table {
+            assert_eq!(
+                house.lists_events(filter.clone()).await,
+                (expected.iter().map(ToString::to_string).collect(), None),
+                "{filter:?}"
+            );
+        }
+        // Page by page.
+        let mut seen = Vec::new();
+        let mut before = None;
+        loop {
+            let (page, next) = house
+                .lists_events(EventFilter {
+                    limit: 2,
+                    before,
+                    ..all()
+                })
+                .await;
+            seen.extend(page);
+            match next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["d-5", "d-4", "d-3", "d-2", "d-1", "d-0"]);
+    }
+
+    pub(super) async fn a_run_is_opened_by_the_rule_of_its_overlap(ground: impl Ground) {
+        #[derive(Debug, Clone, Copy)]
+        enum Live {
+            Nothing,
+            Queued,
+            Running,
+            Paused,
+            RunningAndQueued,
+            PausedAndQueued,
+            Over,
+        }
+        use Overlap::{Join, Queue, QueueOnce};
+        let house = House::at(&ground).await;
+        // Who is joined: nobody, the first run or the one behind it.
+        let table = [
+            (Live::Nothing, Join, None),
+            (Live::Nothing, QueueOnce, None),
+            (Live::Nothing, Queue, None),
+            (Live::Queued, Join, Some((1, RunStatus::Queued))),
+            (Live::Queued, QueueOnce, Some((1, RunStatus::Queued))),
+            (Live::Queued, Queue, None),
+            (Live::Running, Join, Some((1, RunStatus::Running))),
+            (Live::Running, QueueOnce, None),
+            (Live::Running, Queue, None),
+            (Live::Paused, Join, Some((1, RunStatus::Paused))),
+            (Live::Paused, QueueOnce, Some((1, RunStatus::Paused))),
+            (Live::Paused, Queue, Some((1, RunStatus::Paused))),
+            (Live::RunningAndQueued, Join, Some((1, RunStatus::Running))),
+            (Live::RunningAndQueued, QueueOnce, Some((2, RunStatus::Queued))),
+            (Live::RunningAndQueued, Queue, None),
+            (Live::PausedAndQueued, Join, Some((1, RunStatus::Paused))),
+            (Live::PausedAndQueued, QueueOnce, Some((1, RunStatus::Paused))),
+            (Live::PausedAndQueued, Queue, Some((1, RunStatus::Paused))),
+            (Live::Over, Join, None),
+            (Live::Over, QueueOnce, None),
+            (Live::Over, Queue, None),
+        ];
+        for (row, (live, overlap, joined)) in table.into_iter().enumerate() {
+            let base = (row as u128 + 1) * 10;
+            let subject = format!("acme/site#{row}");
+            match live {
+                Live::Nothing => {}
+                Live::Queued => drop(house.opens(base + 1, "build", &subject, Queue).await),
+                Live::Running | Live::RunningAndQueued | Live::Paused | Live::PausedAndQueued | Live::Over => {
+                    house.opens(base + 1, "build", &subject, Queue).await;
+                    house.takes(100).await;
+                    if matches!(live, Live::RunningAndQueued | Live::PausedAndQueued) {
+                        assert_eq!(
+                            house.opens(base + 2, "build", &subject, Queue).await,
+                            Opened::Queued(run_id(base + 2))
+                        );
+                    }
+                    match live {
+                        Live::Paused | Live::PausedAndQueued => {
+                            house.steps(base + 1, vec![paused(base, "plan")]).await;
+                        }
+                        Live::Over => drop(house.steps(base + 1, vec![over(RunStatus::Succeeded, None)]).await),
+                        _ => {}
+                    }
+                }
+            }
+            // Another workflow and another subject are no reason.
+            house.opens(base + 5, "triage", &subject, Queue).await;
+            house.opens(base + 6, "build", "elsewhere#1", Queue).await;
+            let expected = joined.map_or(Opened::Queued(run_id(base + 9)), |(n, status)| {
+                Opened::Joined(run_id(base + n), status)
+            });
+            assert_eq!(
+                house.opens(base + 9, "build", &subject, overlap).await,
+                expected,
+                "{live:?} {overlap:?}"
+            );
+            if joined.is_none() {
+                assert_eq!(
+                    house.opens(base + 9, "build", &subject, overlap).await,
+                    Opened::Repeated(run_id(base + 9))
+                );
+            }
+        }
+    }
+
+    pub(super) async fn runs_are_opened_all_or_none(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let good = new_run(1, "build", "a#1", Overlap::Join);
+        let bad = NewRun {
+            definition: DefinitionHash("never kept".into()),
+            ..new_run(2, "build", "a#2", Overlap::Join)
+        };
+        let failed = house.0.open_runs(OpenRuns(vec![good.clone(), bad])).await;
+        assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+        assert_eq!(house.lists_runs(RunFilter::default()).await, (vec![], None, 0));
+        let other = new_run(3, "build", "a#3", Overlap::Join);
+        let twin = new_run(4, "build", "a#1", Overlap::Join);
+        let opened = house.0.open_runs(OpenRuns(vec![good, other, twin])).await;
+        assert_eq!(
+            opened,
+            Ok(vec![
+                Opened::Queued(run_id(1)),
+                Opened::Queued(run_id(3)),
+                Opened::Joined(run_id(1), RunStatus::Queued)
+            ])
+        );
+    }
+
+    pub(super) async fn a_run_of_an_unknown_definition_is_refused(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let run = NewRun {
+            definition: DefinitionHash("never kept".into()),
+            ..new_run(1, "build", "a#1", Overlap::Join)
+        };
+        let Err(StoreError::Failed(words)) = house.0.open_runs(OpenRuns(vec![run])).await else {
+            panic!("it is refused")
+        };
+        assert!(words.contains("never kept") && words.contains("build"), "{words}");
+        // A text that is there stays.
+        let other = KeepDefinitions(vec![(definition(), name("build"), "another text".into())]);
+        house.0.keep_definitions(other).await.expect("kept");
+        house.opens(1, "build", "a#1", Overlap::Join).await;
+        assert_eq!(house.run(1).await.definition, "{bundle}");
+    }
+
+    pub(super) async fn queued_runs_are_taken_oldest_first_and_one_per_subject(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for (n, subject) in [(1, "a#1"), (2, "a#1"), (3, "b#1"), (4, "c#1")] {
+            house.opens(n, "build", subject, Overlap::Queue).await;
+        }
+        let taken = house
+            .0
+            .take_queued_runs(TakeQueuedRuns { free: 2, at: at(2) })
+            .await
+            .expect("taken");
+        let ids: Vec<_> = taken.iter().map(|run| run.summary.id).collect();
+        assert_eq!(ids, [run_id(1), run_id(3)], "the second of a subject is passed over");
+        let first = &taken[0];
+        assert_eq!(first.summary.status, RunStatus::Running);
+        assert_eq!(
+            (first.summary.created_at, first.summary.started_at),
+            (at(0), Some(at(2)))
+        );
+        assert_eq!(first.definition, "{bundle}");
+        assert_eq!(first.context.0["n"], "1");
+        assert_eq!(
+            (first.summary.number, first.summary.repo.clone()),
+            (Some(7), Some(name("Acme/Site")))
+        );
+        assert!(first.phases.is_empty() && first.scratch.is_empty());
+        assert_eq!(house.takes(10).await, [run_id(4)]);
+        assert!(house.takes(10).await.is_empty());
+        assert_eq!(house.counts().await.live_runs, 4);
+        assert!(house.takes(0).await.is_empty());
+    }
+
+    pub(super) async fn a_place_is_handed_on_when_its_run_ends(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=5 {
+            house.opens(n, "build", "a#1", Overlap::Queue).await;
+        }
+        // One that waits is cancelled: the place stays where it is.
+        let cancel = |n| EndRun {
+            run: run_id(n),
+            status: RunStatus::Cancelled,
+            error: "cancelled by ann".into(),
+            at: at(4),
+        };
+        assert_eq!(house.0.end_run(cancel(2)).await, Ok(Some(RunStatus::Queued)));
+        assert_eq!(house.takes(10).await, [run_id(1)]);
+        assert!(house.takes(10).await.is_empty());
+        house.steps(1, vec![over(RunStatus::Succeeded, None)]).await;
+        assert_eq!(house.takes(10).await, [run_id(3)]);
+        // The running one is cancelled; the next in the queue is cancelled before it is taken up.
+        assert_eq!(house.0.end_run(cancel(3)).await, Ok(Some(RunStatus::Running)));
+        assert_eq!(house.0.end_run(cancel(4)).await, Ok(Some(RunStatus::Queued)));
+        assert_eq!(house.takes(10).await, [run_id(5)]);
+        assert_eq!(
+            house.0.end_run(cancel(3)).await,
+            Ok(Some(RunStatus::Cancelled)),
+            "over is over"
+        );
+        assert_eq!(house.0.end_run(cancel(99)).await, Ok(None));
+        let run = house.run(3).await.summary;
+        assert_eq!(
+            (run.error.as_deref(), run.ended_at),
+            (Some("cancelled by ann"), Some(at(4)))
+        );
+        let not_final = EndRun {
+            status: RunStatus::Paused,
+            ..cancel(5)
+        };
+        assert!(matches!(house.0.end_run(not_final).await, Err(StoreError::Failed(_))));
+    }
+
+    pub(super) async fn a_hundred_thousand_waiting_runs_do_not_hold_the_queue_up(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        // All of one subject, so that a walk past the waiting would be felt: a thousand takes times a hundred thousand rows.
+        for chunk in 0..50_u128 {
+            let runs = (0..2_000)
+                .map(|n| new_run(1 + chunk * 2_000 + n, "build", "a#1", Overlap::Queue))
+                .collect();
+            house.0.open_runs(OpenRuns(runs)).await.expect("opened");
+        }
+        house.opens(200_000, "build", "b#1", Overlap::Queue).await;
+        assert_eq!(house.takes(2).await, [run_id(1), run_id(200_000)]);
+        for n in 1..1_000 {
+            assert!(house.takes(5).await.is_empty());
+            house.steps(n, vec![over(RunStatus::Succeeded, None)]).await;
+            assert_eq!(house.takes(5).await, [run_id(n + 1)]);
+        }
+        assert_eq!(
+            house
+                .lists_runs(RunFilter {
+                    limit: 1,
+                    ..RunFilter::default()
+                })
+                .await
+                .2,
+            100_001
+        );
+    }
+
+    pub(super) async fn runs_that_a_crash_left_running_go_back_or_are_given_up(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.opens(1, "build", "a#1", Overlap::Queue).await;
+        house.opens(2, "build", "b#1", Overlap::Queue).await;
+        assert_eq!(house.takes(10).await.len(), 2);
+        house.opens(3, "build", "c#1", Overlap::Queue).await;
+        house.opens(4, "build", "a#1", Overlap::Queue).await;
+        house
+            .steps(
+                1,
+                vec![
+                    started("plan", 1),
+                    ended("plan", 1, PhaseStatus::Succeeded, "out"),
+                    started("act", 1),
+                ],
+            )
+            .await;
+        house.steps(2, vec![over(RunStatus::Succeeded, None)]).await;
+        let recover = RecoverRuns { most: 2, at: at(20) };
+        for restart in 1..=2 {
+            assert_eq!(house.0.recover_runs(recover).await, Ok((1, 0)));
+            let run = house.run(1).await;
+            assert_eq!(
+                (run.summary.status, run.summary.restart_count),
+                (RunStatus::Queued, restart)
+            );
+            assert_eq!(run.phases[0].status, PhaseStatus::Succeeded);
+            assert_eq!(run.phases[0].output.as_deref(), Some("out"));
+            assert_eq!(run.phases[1].status, PhaseStatus::Failed);
+            assert_eq!(
+                run.phases[1].reason.as_deref(),
+                Some("interrupted: the service stopped")
+            );
+            // It stands in the queue where it stood: before those that came later.
+            assert_eq!(house.takes(1).await, [run_id(1)]);
+            assert_eq!(house.run(1).await.summary.started_at, Some(at(2)));
+        }
+        assert_eq!(house.0.recover_runs(recover).await, Ok((0, 1)));
+        let run = house.run(1).await.summary;
+        assert_eq!((run.status, run.ended_at), (RunStatus::Failed, Some(at(20))));
+        assert_eq!(
+            run.error.as_deref(),
+            Some("the service stopped 3 times while this run was active; given up")
+        );
+        assert_eq!(house.takes(10).await, [run_id(3), run_id(4)], "its place is free");
+        assert_eq!(house.status(2).await, RunStatus::Succeeded);
+    }
+
+    pub(super) async fn a_step_is_written_once_however_often_it_is_ordered(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.opens(1, "build", "a#1", Overlap::Join).await;
+        house.takes(1).await;
+        let order = RecordStep {
+            run: run_id(1),
+            steps: vec![
+                started("plan", 1),
+                ended("plan", 1, PhaseStatus::Failed, "one"),
+                started("plan", 2),
+            ],
+            effects: vec![comment("e-1", "acme"), comment("e-2", "acme")],
+            at: at(3),
+        };
+        let first = house.0.record_step(order.clone()).await;
+        assert_eq!(first, Ok(StepTaken::Taken { effects: 2 }));
+        let again = house.0.record_step(RecordStep { at: at(4), ..order }).await;
+        assert_eq!(again, Ok(StepTaken::Taken { effects: 0 }));
+        house
+            .steps(1, vec![ended("plan", 1, PhaseStatus::Succeeded, "two")])
+            .await;
+        let skipped = Step::PhaseEnded(PhaseEnd {
+            phase: name("act"),
+            kind: "agent",
+            attempt: 1,
+            status: PhaseStatus::Skipped,
+            output: None,
+            reason: Some("no runtime is configured".into()),
+            exit_code: None,
+        });
+        house
+            .steps(1, vec![ended("plan", 2, PhaseStatus::Succeeded, "three"), skipped])
+            .await;
+        let run = house.run(1).await;
+        let phases: Vec<_> = run
+            .phases
+            .iter()
+            .map(|p| (p.phase.as_str(), p.attempt, p.status, p.output.as_deref(), p.started_at))
+            .collect();
+        assert_eq!(
+            phases,
+            [
+                ("plan", 1, PhaseStatus::Failed, Some("one"), at(3)),
+                ("plan", 2, PhaseStatus::Succeeded, Some("three"), at(3)),
+                ("act", 1, PhaseStatus::Skipped, None, at(3)),
+            ]
+        );
+        assert_eq!(run.phases[2].reason.as_deref(), Some("no runtime is configured"));
+        assert_eq!(run.summary.current_phase, Some(name("plan")));
+        let nobody = RecordStep {
+            run: run_id(99),
+            steps: vec![started("plan", 1)],
+            effects: vec![comment("e-3", "acme")],
+            at: at(3),
+        };
+        assert!(matches!(house.0.record_step(nobody).await, Err(StoreError::Failed(_))));
+    }
+
+    pub(super) async fn a_run_that_is_over_takes_no_more_steps(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.opens(1, "build", "a#1", Overlap::Join).await;
+        house.takes(1).await;
+        house
+            .steps(
+                1,
+                vec![started("plan", 1), over(RunStatus::Failed, Some("plan failed"))],
+            )
+            .await;
+        let order = RecordStep {
+            run: run_id(1),
+            steps: vec![started("late", 1), over(RunStatus::Succeeded, None)],
+            effects: vec![comment("late", "acme")],
+            at: at(4),
+        };
+        assert_eq!(
+            house.0.record_step(order).await,
+            Ok(StepTaken::RunIsOver(RunStatus::Failed))
+        );
+        let run = house.run(1).await;
+        assert_eq!(
+            (run.summary.status, run.summary.error.as_deref()),
+            (RunStatus::Failed, Some("plan failed"))
+        );
+        assert_eq!(run.phases.len(), 1);
+        assert!(house.due_now().await.is_empty(), "nothing of it is said");
+    }
+
+    pub(super) async fn a_pause_asks_and_an_approval_sends_the_run_on(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "acme/site#7").await;
+        house.has_paused(2, "build", "acme/site#8").await;
+        let gates = async |subject: Option<&str>| {
+            let subject = subject.map(|s| Subject::stored(s.into()));
+            let open = house.0.open_gates(OpenGates { subject }).await.expect("read");
+            open.iter().map(|gate| gate.run).collect::<Vec<_>>()
+        };
+        assert_eq!(gates(None).await, [run_id(2), run_id(1)]);
+        assert_eq!(gates(Some("acme/site#7")).await, [run_id(1)]);
+        assert!(gates(Some("acme/site#9")).await.is_empty());
+        let question = house
+            .0
+            .read_approval(ReadApproval(approval_id(1)))
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!((question.run, question.status), (run_id(1), ApprovalStatus::Pending));
+        assert_eq!((question.gate.as_str(), question.phase.as_str()), ("merge", "plan"));
+        assert_eq!(question.workflow.as_str(), "build");
+        assert_eq!(house.run(1).await.phases[0].status, PhaseStatus::WaitingApproval);
+        assert_eq!(house.status(1).await, RunStatus::Paused);
+        assert!(house.takes(10).await.is_empty(), "a paused run is not taken up");
+        assert_eq!(
+            house.0.recover_runs(RecoverRuns { most: 1, at: at(5) }).await,
+            Ok((0, 0))
+        );
+
+        let decided = house.decides(answer(1, Decision::Approved, Some("go"))).await;
+        assert_eq!(decided, Decided::Counted { run: run_id(1) });
+        let run = house.run(1).await;
+        assert_eq!(run.summary.status, RunStatus::Queued);
+        assert_eq!(run.phases[0].status, PhaseStatus::Succeeded);
+        assert_eq!(run.phases[0].output.as_deref(), Some("the plan"));
+        let question = house
+            .0
+            .read_approval(ReadApproval(approval_id(1)))
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!(question.status, ApprovalStatus::Approved);
+        assert_eq!(
+            (
+                question.responded_by.as_deref(),
+                question.response.as_deref(),
+                question.responded_at
+            ),
+            (Some("bob"), Some("go"), Some(at(9)))
+        );
+        // The order of the pause, repeated because its answer was lost, does not pause again.
+        house.steps(1, vec![paused(1, "plan")]).await;
+        assert_eq!(house.status(1).await, RunStatus::Queued);
+        assert_eq!(house.takes(10).await, [run_id(1)]);
+        assert_eq!(
+            house.decides(answer(77, Decision::Approved, None)).await,
+            Decided::Unknown
+        );
+        assert!(
+            house
+                .0
+                .read_approval(ReadApproval(approval_id(77)))
+                .await
+                .expect("read")
+                .is_none()
+        );
+    }
+
+    pub(super) async fn a_rejection_fails_the_run_with_its_reason(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for (n, reason, error) in [
+            (1, Some("too risky"), "Rejected by bob: too risky"),
+            (2, None, "Rejected by bob: no reason given"),
+            (3, Some("  "), "Rejected by bob: no reason given"),
+        ] {
+            house.has_paused(n, "build", &format!("a#{n}")).await;
+            let decided = house.decides(answer(n, Decision::Rejected, reason)).await;
+            assert_eq!(decided, Decided::Counted { run: run_id(n) });
+            let run = house.run(n).await;
+            assert_eq!(
+                (run.summary.status, run.summary.error.as_deref()),
+                (RunStatus::Failed, Some(error))
+            );
+            assert_eq!(run.phases[0].status, PhaseStatus::Failed);
+            assert_eq!(run.phases[0].output.as_deref(), Some("the plan"));
+            let again = house.decides(answer(n, Decision::Approved, None)).await;
+            assert_eq!(again, Decided::Already(ApprovalStatus::Rejected));
+            assert_eq!(house.status(n).await, RunStatus::Failed);
+        }
+    }
+
+    pub(super) async fn of_many_answers_exactly_one_counts(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        let orders: Vec<_> = (0..50)
+            .map(|n| {
+                let decision = if n % 2 == 0 {
+                    Decision::Approved
+                } else {
+                    Decision::Rejected
+                };
+                house.0.decide(Decide(answer(1, decision, None)))
+            })
+            .collect();
+        let decided = join_all(orders).await;
+        let counted = decided
+            .iter()
+            .filter(|d| matches!(d, Ok(Decided::Counted { .. })))
+            .count();
+        assert_eq!(counted, 1);
+        assert_eq!(house.takes(10).await, [run_id(1)], "the first said yes");
+        assert!(house.takes(10).await.is_empty());
+    }
+
+    pub(super) async fn a_run_that_ends_closes_what_was_open_in_it(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        let cancel = EndRun {
+            run: run_id(1),
+            status: RunStatus::Cancelled,
+            error: "cancelled by ann".into(),
+            at: at(8),
+        };
+        assert_eq!(house.0.end_run(cancel).await, Ok(Some(RunStatus::Paused)));
+        assert!(
+            house
+                .0
+                .open_gates(OpenGates { subject: None })
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        let late = house.decides(answer(1, Decision::Approved, None)).await;
+        assert_eq!(late, Decided::Already(ApprovalStatus::Lapsed));
+        let run = house.run(1).await;
+        assert_eq!(run.summary.status, RunStatus::Cancelled);
+        assert_eq!(
+            (run.phases[0].status, run.phases[0].reason.as_deref()),
+            (PhaseStatus::Failed, Some("cancelled by ann"))
+        );
+        assert!(house.takes(10).await.is_empty());
+    }
+
+    pub(super) async fn runs_are_listed_by_each_filter_with_their_total(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let mut runs = Vec::new();
+        for n in 1..=6 {
+            let workflow = if n % 2 == 0 { "build" } else { "triage" };
+            runs.push(NewRun {
+                repo: (n != 6).then(|| name(if n < 3 { "Acme/Site" } else { "other/place" })),
+                created_at: at(i64::try_from(n).expect("small")),
+                ..new_run(n, workflow, &format!("a#{n}"), Overlap::Queue)
+            });
+        }
+        house.0.open_runs(OpenRuns(runs)).await.expect("opened");
+        house.takes(3).await;
+        house.steps(1, vec![over(RunStatus::Succeeded, None)]).await;
+        house.steps(2, vec![over(RunStatus::Failed, Some("no"))]).await;
+        // Now: 1 succeeded, 2 failed, 3 running, 4 to 6 queued.
+        let all = RunFilter::default;
+        let table: Vec<(RunFilter, &[u128], u64)> = vec![
+            (all(), &[6, 5, 4, 3, 2, 1], 6),
+            (
+                RunFilter {
+                    workflow: Some("build".into()),
+                    ..all()
+                },
+                &[6, 4, 2],
+                3,
+            ),
+            (
+                RunFilter {
+                    repo: Some("ACME/SITE".into()),
+                    ..all()
+                },
+                &[2, 1],
+                2,
+            ),
+            (
+                RunFilter {
+                    statuses: vec![RunStatus::Queued],
+                    ..all()
+                },
+                &[6, 5, 4],
+                3,
+            ),
+            (
+                RunFilter {
+                    statuses: vec![RunStatus::Queued, RunStatus::Failed, RunStatus::Queued],
+                    ..all()
+                },
+                &[6, 5, 4, 2],
+                4,
+            ),
+            (
+                RunFilter {
+                    statuses: RunStatus::ALL.to_vec(),
+                    ..all()
+                },
+                &[6, 5, 4, 3, 2, 1],
+                6,
+            ),
+            (
+                RunFilter {
+                    since: Some(at(4)),
+                    ..all()
+                },
+                &[6, 5, 4],
+                3,
+            ),
+            (
+                RunFilter {
+                    since: Some(at(99)),
+                    ..all()
+                },
+                &[],
+                0,
+            ),
+            (RunFilter { offset: 4, ..all() }, &[2, 1], 6),
+            (
+                RunFilter {
+                    statuses: vec![RunStatus::Queued, RunStatus::Failed],
+                    offset: 1,
+                    ..all()
+                },
+                &[5, 4, 2],
+                4,
+            ),
+            (
+                RunFilter {
+                    statuses: vec![RunStatus::Queued, RunStatus::Failed],
+                    offset: 9,
+                    ..all()
+                },
+                &[],
+                4,
+            ),
+            (
+                RunFilter {
+                    workflow: Some("triage".into()),
+                    repo: Some("other/place".into()),
+                    statuses: vec![RunStatus::Queued, RunStatus::Running],
+                    since: Some(at(4)),
+                    ..all()
+                },
+                &[5],
+                1,
+            ),
+            (
+                RunFilter {
+                    workflow: Some("nothing".into()),
+                    ..all()
+                },
+                &[],
+                0,
+            ),
+        ];
+        for (filter, expected, total) in table {
+            let expected: Vec<_> = expected.iter().map(|n| run_id(*n)).collect();
+            assert_eq!(
+                house.lists_runs(filter.clone()).await,
+                (expected, None, total),
+                "{filter:?}"
+            );
+        }
+        // Page by page, over one status and over several.
+        for statuses in [vec![], vec![RunStatus::Queued, RunStatus::Failed, RunStatus::Running]] {
+            let whole = house
+                .lists_runs(RunFilter {
+                    statuses: statuses.clone(),
+                    ..all()
+                })
+                .await
+                .0;
+            let mut seen = Vec::new();
+            let mut before = None;
+            loop {
+                let filter = RunFilter {
+                    statuses: statuses.clone(),
+                    before,
+                    limit: 2,
+                    ..all()
+                };
+                let (page, next, _) = house.lists_runs(filter).await;
+                seen.extend(page);
+                match next {
+                    Some(next) => before = Some(next),
+                    None => break,
+                }
+            }
+            assert_eq!(seen, whole);
+        }
+    }
+
+    pub(super) async fn an_effect_is_stored_once_per_key(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        assert_eq!(
+            house
+                .says(vec![
+                    comment("e-1", "acme"),
+                    comment("e-2", "acme"),
+                    comment("e-1", "other")
+                ])
+                .await,
+            2
+        );
+        assert_eq!(house.says(vec![comment("e-2", "acme")]).await, 0);
+        assert_eq!(house.due_now().await, ["e-1", "e-2"]);
+        let effect = house.effect("e-1").await;
+        assert_eq!(effect.effect, comment("e-1", "acme").effect, "the first stays");
+        assert_eq!(
+            (effect.state, effect.attempts, effect.due_at),
+            (EffectState::Pending, 0, at(1))
+        );
+        assert_eq!(house.counts().await.open_effects, 2);
+    }
+
+    pub(super) async fn a_lane_keeps_its_order(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house
+            .says(vec![
+                comment("a-1", "acme"),
+                comment("b-1", "Bee"),
+                comment("a-2", "ACME"),
+                comment("b-2", "bee"),
+            ])
+            .await;
+        assert_eq!(house.due_now().await, ["a-1", "b-1", "a-2", "b-2"]);
+        let limited = |limit| ReadDueEffects { limit, ..due_at(100) };
+        assert_eq!(
+            house.due(limited(2)).await.0,
+            ["a-1", "b-1"],
+            "heads of lanes come first"
+        );
+        assert_eq!(house.due(limited(3)).await.0, ["a-1", "b-1", "a-2"]);
+        assert_eq!(
+            house.due(limited(1)).await,
+            (vec!["a-1".into()], Some(at(1))),
+            "another lane is due already"
+        );
+
+        // The head has to wait: those behind it wait, too.
+        let head = house.effect("a-1").await.seq;
+        assert_eq!(house.claims(head).await, Some(1));
+        house.attempted(head, 1, retry(500)).await;
+        assert_eq!(
+            house.due(due_at(100)).await,
+            (vec!["b-1".into(), "b-2".into()], Some(at(500)))
+        );
+        assert_eq!(house.due(due_at(500)).await.0, ["a-1", "b-1", "a-2", "b-2"]);
+        // Nothing before its time.
+        assert_eq!(house.due(due_at(0)).await, (vec![], Some(at(1))));
+
+        // The head is done: the next moves up. One behind is given up: the head stays the head.
+        assert_eq!(house.claims(head).await, Some(2));
+        house.attempted(head, 2, done()).await;
+        assert_eq!(house.due_now().await, ["b-1", "a-2", "b-2"]);
+        let behind = house.effect("b-2").await.seq;
+        assert_eq!(house.claims(behind).await, Some(1));
+        house
+            .attempted(behind, 1, AttemptOutcome::Dead { error: "410".into() })
+            .await;
+        assert_eq!(house.due_now().await, ["b-1", "a-2"]);
+        for key in ["b-1", "a-2"] {
+            let seq = house.effect(key).await.seq;
+            house.claims(seq).await;
+            house
+                .attempted(
+                    seq,
+                    1,
+                    AttemptOutcome::Undeliverable {
+                        error: "no credentials".into(),
+                    },
+                )
+                .await;
+        }
+        assert_eq!(house.due(due_at(100)).await, (vec![], None));
+        assert_eq!(house.says(vec![comment("a-3", "acme")]).await, 1);
+        assert_eq!(house.due_now().await, ["a-3"], "an empty lane begins anew");
+    }
+
+    pub(super) async fn busy_lanes_and_other_kinds_are_passed_over(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let label = NewEffect {
+            effect: Effect::GithubLabels {
+                repo: name("bee/site"),
+                number: 7,
+                labels: vec!["bug".into()],
+            },
+            ..comment("l-1", "bee")
+        };
+        house
+            .says(vec![
+                comment("a-1", "acme"),
+                label,
+                comment("b-2", "bee"),
+                comment("c-1", "cee"),
+            ])
+            .await;
+        let busy = ReadDueEffects {
+            busy_lanes: vec!["github:acme".into(), "github:none".into()],
+            ..due_at(100)
+        };
+        assert_eq!(
+            house.due(busy).await,
+            (vec!["l-1".into(), "b-2".into(), "c-1".into()], None)
+        );
+        let kinds = async |kinds| house.due(ReadDueEffects { kinds, ..due_at(100) }).await.0;
+        assert_eq!(kinds("github.labels").await, ["l-1"]);
+        assert_eq!(
+            kinds("github.comment").await,
+            ["a-1", "c-1"],
+            "behind a head of another kind it waits"
+        );
+        assert_eq!(kinds("").await, ["a-1", "l-1", "b-2", "c-1"]);
+        assert!(kinds("slack.").await.is_empty());
+    }
+
+    pub(super) async fn a_hundred_thousand_effects_do_not_make_the_look_slow(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        // One lane as long as it gets, whose head must wait, and many short lanes that must wait, too.
+        for chunk in 0..50 {
+            let effects = (0..2_000)
+                .map(|n| {
+                    let owner = if chunk < 25 {
+                        "acme".to_owned()
+                    } else {
+                        format!("o{chunk}-{n}")
+                    };
+                    comment(&format!("{chunk}-{n}"), &owner)
+                })
+                .collect();
+            house.says(effects).await;
+        }
+        let head = house.effect("0-0").await.seq;
+        house.claims(head).await;
+        house.attempted(head, 1, retry(1_000)).await;
+        // A thousand looks: a walk past the waiting would be felt.
+        for _ in 0..1_000 {
+            assert!(
+                house
+                    .due(ReadDueEffects {
+                        limit: 1,
+                        ..due_at(100)
+                    })
+                    .await
+                    .0
+                    .len()
+                    == 1
+            );
+            assert!(house.due(due_at(0)).await.0.is_empty());
+        }
+        assert_eq!(house.counts().await.open_effects, 100_000);
+    }
+
+    pub(super) async fn an_attempt_is_written_down_before_it_is_made(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.says(vec![comment("e-1", "acme")]).await;
+        let seq = house.effect("e-1").await.seq;
+        assert_eq!(house.claims(seq).await, Some(1));
+        let effect = house.effect("e-1").await;
+        assert_eq!(
+            (effect.state, effect.attempts),
+            (EffectState::InFlight, 1),
+            "in flight it is still given out"
+        );
+        // After a crash it is claimed again.
+        assert_eq!(house.claims(seq).await, Some(2));
+        house.attempted(seq, 2, done()).await;
+        assert_eq!(house.claims(seq).await, None);
+        assert!(house.due_now().await.is_empty());
+        assert!(matches!(
+            house
+                .0
+                .claim_effect(ClaimEffect {
+                    effect: EffectSeq(99),
+                    at: at(0)
+                })
+                .await,
+            Err(StoreError::Failed(_))
+        ));
+    }
+
+    pub(super) async fn a_late_word_of_an_earlier_attempt_changes_only_its_row(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house
+            .says(vec![NewEffect {
+                event: Some(name("d-1")),
+                ..comment("e-1", "acme")
+            }])
+            .await;
+        let seq = house.effect("e-1").await.seq;
+        let now = async || {
+            let order = EffectsOf {
+                run: None,
+                event: Some("d-1".into()),
+            };
+            house.0.effects_of(order).await.expect("read").remove(0)
+        };
+        house.claims(seq).await;
+        house.claims(seq).await;
+        house.attempted(seq, 1, retry(900)).await;
+        house
+            .attempted(seq, 1, AttemptOutcome::Dead { error: "404".into() })
+            .await;
+        assert_eq!(now().await.state, EffectState::InFlight);
+        // What the far side has, it has.
+        house.attempted(seq, 1, done()).await;
+        let effect = now().await;
+        assert_eq!(
+            (effect.state, effect.result.as_deref()),
+            (EffectState::Done, Some("url"))
+        );
+        house
+            .attempted(seq, 2, AttemptOutcome::Dead { error: "404".into() })
+            .await;
+        assert_eq!(now().await.state, EffectState::Done);
+    }
+
+    pub(super) async fn an_idempotency_key_is_claimed_answered_and_forgotten(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let claim = async |request: &str, seconds| {
+            let order = ClaimKey {
+                key: "k".into(),
+                request: request.into(),
+                at: at(seconds),
+            };
+            house.0.claim_key(order).await.expect("claimed")
+        };
+        let answers = async |body: &str| {
+            let order = KeepAnswer {
+                key: "k".into(),
+                status: 202,
+                body: body.into(),
+            };
+            house.0.keep_answer(order).await.expect("kept");
+        };
+        assert_eq!(claim("r1", 0).await, Claimed::Act);
+        assert_eq!(claim("r1", 1).await, Claimed::Act, "nobody answered");
+        assert_eq!(claim("r2", 1).await, Claimed::OtherRequest);
+        answers("one").await;
+        answers("two").await;
+        let answered = Claimed::Answered {
+            status: 202,
+            body: "one".into(),
+        };
+        assert_eq!(claim("r1", 2).await, answered);
+        assert_eq!(claim("r2", 2).await, Claimed::OtherRequest);
+        let day = 24 * 60 * 60;
+        assert_eq!(claim("r1", day).await, answered);
+        assert_eq!(claim("r2", day + 1).await, Claimed::Act, "after a day it is forgotten");
+    }
+
+    pub(super) async fn everything_is_there_after_a_restart(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let seq = house.recorded("d-1").await;
+        house.has_paused(1, "build", "a#1").await;
+        house.says(vec![comment("e-1", "acme")]).await;
+        let claimed = house.effect("e-1").await.seq;
+        house.claims(claimed).await;
+        house
+            .0
+            .claim_key(ClaimKey {
+                key: "k".into(),
+                request: "r".into(),
+                at: at(0),
+            })
+            .await
+            .expect("claimed");
+        // Ordered and never awaited: what is queued when the store is closed is done all the same.
+        let unasked = house.0.record_event(RecordEvent(event("d-2")));
+        house.0.close().await.expect("closed");
+        drop((unasked, house));
+
+        let house = House::at(&ground).await;
+        assert_eq!(
+            house.0.record_event(RecordEvent(event("d-1"))).await,
+            Ok(Recorded::AlreadySeen)
+        );
+        let unsettled = house
+            .0
+            .read_unsettled(ReadUnsettled {
+                after: EventSeq(0),
+                limit: 9,
+            })
+            .await
+            .expect("read");
+        let ids: Vec<_> = unsettled.iter().map(|e| e.envelope.id.as_str()).collect();
+        assert_eq!((ids, unsettled[0].seq), (vec!["d-1", "d-2"], seq));
+        assert_eq!(house.status(1).await, RunStatus::Paused);
+        let effect = house.effect("e-1").await;
+        assert_eq!(
+            (effect.seq, effect.state, effect.attempts),
+            (claimed, EffectState::InFlight, 1)
+        );
+        assert_eq!(house.claims(claimed).await, Some(2));
+        assert_eq!(
+            house.decides(answer(1, Decision::Approved, None)).await,
+            Decided::Counted { run: run_id(1) }
+        );
+        let other = ClaimKey {
+            key: "k".into(),
+            request: "r2".into(),
+            at: at(1),
+        };
+        assert_eq!(house.0.claim_key(other).await, Ok(Claimed::OtherRequest));
+    }
+
+    pub(super) async fn a_closed_store_says_so(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.0.close().await.expect("closed");
+        house.0.close().await.expect("closed again");
+        assert_eq!(
+            house.0.record_event(RecordEvent(event("d-1"))).await,
+            Err(StoreError::Closed)
+        );
+        assert!(matches!(
+            house.0.load_run(LoadRun(run_id(1))).await,
+            Err(StoreError::Closed)
+        ));
+        assert_eq!(house.0.count_store(CountStore).await, Err(StoreError::Closed));
+    }
+
+    pub(super) async fn the_door_answers_every_arbiter(ground: impl Ground) {
+        use actix::prelude::*;
+        let store = ground.open();
+        let mut doors: Vec<Recipient<RecordEvent>> = vec![StoreDoor::new(Arc::clone(&store)).start().recipient()];
+        let arbiter = Arbiter::new();
+        let behind = Arc::clone(&store);
+        doors.push(StoreDoor::start_in_arbiter(&arbiter.handle(), move |_| StoreDoor::new(behind)).recipient());
+        for (n, door) in doors.iter().enumerate() {
+            let sent = (0..100).map(|m| door.send(RecordEvent(event(&format!("d-{n}-{m}")))));
+            for answer in join_all(sent).await {
+                assert!(matches!(answer.expect("the door is open"), Ok(Recorded::Fresh(_))));
+            }
+        }
+        let audit: Recipient<RecordAudit> = StoreDoor::new(Arc::clone(&store)).start().recipient();
+        let line = RecordAudit {
+            who: "ann".into(),
+            from: "127.0.0.1".into(),
+            action: "login".into(),
+            target: "-".into(),
+            result: "ok".into(),
+            at: at(0),
+        };
+        assert_eq!(audit.send(line).await.expect("the door is open"), Ok(()));
+        let off: Recipient<SwitchedOff> = StoreDoor::new(Arc::clone(&store)).start().recipient();
+        assert_eq!(off.send(SwitchedOff).await.expect("the door is open"), Ok(Vec::new()));
+        let house = House(store);
+        assert_eq!(house.counts().await.unsettled_events, 200);
+        arbiter.stop();
+    }
+
+    /// One order of a random sequence. Small numbers, so that they meet.
+    #[derive(Debug, Clone)]
+    enum Order {
+        Open {
+            n: u8,
+            subject: u8,
+            workflow: bool,
+            overlap: u8,
+        },
+        Take {
+            free: u8,
+        },
+        Pause {
+            n: u8,
+        },
+        Decide {
+            n: u8,
+            yes: bool,
+        },
+        End {
+            n: u8,
+            from_outside: bool,
+        },
+        Recover,
+        Record {
+            n: u8,
+        },
+        Settle {
+            n: u8,
+            run: u8,
+            subject: u8,
+        },
+        Claim {
+            n: u8,
+        },
+        Attempt {
+            n: u8,
+            outcome: u8,
+        },
+    }
+
+    fn orders() -> impl Strategy<Value = Vec<Order>> {
+        let order = prop_oneof![
+            4 => (0..40_u8, 0..3_u8, any::<bool>(), 0..3_u8)
+                .prop_map(|(n, subject, workflow, overlap)| Order::Open { n, subject, workflow, overlap }),
+            4 => (0..4_u8).prop_map(|free| Order::Take { free }),
+            3 => (0..40_u8).prop_map(|n| Order::Pause { n }),
+            3 => (0..40_u8, any::<bool>()).prop_map(|(n, yes)| Order::Decide { n, yes }),
+            3 => (0..40_u8, any::<bool>()).prop_map(|(n, from_outside)| Order::End { n, from_outside }),
+            1 => Just(Order::Recover),
+            3 => (0..10_u8).prop_map(|n| Order::Record { n }),
+            3 => (0..12_u8, 0..40_u8, 0..3_u8).prop_map(|(n, run, subject)| Order::Settle { n, run, subject }),
+            2 => (0..12_u8).prop_map(|n| Order::Claim { n }),
+            2 => (0..12_u8, 0..4_u8).prop_map(|(n, outcome)| Order::Attempt { n, outcome }),
+        ];
+        prop::collection::vec(order, 1..60)
+    }
+
+    pub(super) async fn any_sequence_of_orders_keeps_the_invariants(ground: impl Ground) {
+        // Each case works on the same ground under numbers of its own; opening a fresh one each time would only be slower.
+        let house = House::at(&ground).await;
+        // A thread of its own, because a case that fails is made smaller by a runner that knows no futures.
+        let worker = std::thread::spawn(move || {
+            let reactor = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a reactor");
+            let case = std::cell::Cell::new(0_u128);
+            let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+                cases: 50,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            });
+            runner.run(&orders(), |orders| {
+                case.set(case.get() + 1);
+                reactor.block_on(play(&house, case.get(), &orders));
+                Ok(())
+            })
+        });
+        if let Err(failed) = worker.join().expect("the runner unwinds no further") {
+            panic!("{failed}");
+        }
+    }
+
+    async fn play(house: &House, case: u128, orders: &[Order]) {
+        let id = |n: u8| 1_000 * (case + 1) + u128::from(n);
+        let subject_of = |n: u8| format!("case{case}#{n}");
+        let mut settled = std::collections::HashSet::new();
+        let mut places = std::collections::HashMap::new();
+        for order in orders {
+            match *order {
+                Order::Open {
+                    n,
+                    subject,
+                    workflow,
+                    overlap,
+                } => {
+                    let workflow = if workflow { "build" } else { "triage" };
+                    house
+                        .opens(
+                            id(n),
+                            workflow,
+                            &subject_of(subject),
+                            Overlap::ALL[usize::from(overlap)],
+                        )
+                        .await;
+                }
+                Order::Take { free } => drop(house.takes(free.into()).await),
+                Order::Pause { n } => {
+                    // Only a run that is at work can ask.
+                    if let Ok(Some(run)) = house.0.load_run(LoadRun(run_id(id(n)))).await
+                        && run.summary.status == RunStatus::Running
+                    {
+                        house
+                            .steps(id(n), vec![started("plan", 1), paused(id(n), "plan")])
+                            .await;
+                    }
+                }
+                Order::Decide { n, yes } => {
+                    let decision = if yes { Decision::Approved } else { Decision::Rejected };
+                    house.decides(answer(id(n), decision, None)).await;
+                }
+                Order::End { n, from_outside: true } => {
+                    let order = EndRun {
+                        run: run_id(id(n)),
+                        status: RunStatus::Cancelled,
+                        error: "no".into(),
+                        at: at(5),
+                    };
+                    house.0.end_run(order).await.expect("written");
+                }
+                Order::End { n, from_outside: false } => {
+                    let order = RecordStep {
+                        run: run_id(id(n)),
+                        steps: vec![over(RunStatus::Succeeded, None)],
+                        effects: vec![],
+                        at: at(5),
+                    };
+                    // A run that was never opened takes no step.
+                    let _ = house.0.record_step(order).await;
+                }
+                Order::Recover => drop(
+                    house
+                        .0
+                        .recover_runs(RecoverRuns { most: 2, at: at(6) })
+                        .await
+                        .expect("written"),
+                ),
+                Order::Record { n } => {
+                    let new = event(&format!("case{case}-{n}"));
+                    if let Recorded::Fresh(seq) = house.0.record_event(RecordEvent(new)).await.expect("recorded") {
+                        assert!(places.insert(n, seq).is_none(), "one id was recorded twice");
+                    }
+                }
+                Order::Settle { n, run, subject } => {
+                    let Some(seq) = places.get(&n) else { continue };
+                    let order = Settlement {
+                        open: Some(new_run(id(run), "build", &subject_of(subject), Overlap::Queue)),
+                        effects: vec![comment(&format!("case{case}-{n}"), &format!("case{case}-{}", n % 3))],
+                        ..settlement(*seq)
+                    };
+                    let fresh = house.settles(order).await.fresh;
+                    assert_eq!(fresh, settled.insert(n), "an event is settled exactly once");
+                }
+                Order::Claim { n } => {
+                    if let Some(effect) = effect_of(house, case, n).await {
+                        house.claims(effect.seq).await;
+                    }
+                }
+                Order::Attempt { n, outcome } => {
+                    if let Some(effect) = effect_of(house, case, n).await.filter(|effect| effect.attempts > 0) {
+                        let outcome = match outcome {
+                            0 => done(),
+                            1 => retry(50),
+                            2 => retry(1_000),
+                            _ => AttemptOutcome::Dead { error: "no".into() },
+                        };
+                        house.attempted(effect.seq, effect.attempts, outcome).await;
+                    }
+                }
+            }
+            check(house).await;
+        }
+        // Nobody waits for ever: as places become free, every queued run is taken up.
+        for n in 0..40 {
+            house.decides(answer(id(n), Decision::Approved, None)).await;
+        }
+        loop {
+            let live = house
+                .lists_runs(RunFilter {
+                    statuses: vec![RunStatus::Running],
+                    ..RunFilter::default()
+                })
+                .await
+                .0;
+            for run in live {
+                let order = EndRun {
+                    run,
+                    status: RunStatus::Cancelled,
+                    error: "no".into(),
+                    at: at(5),
+                };
+                house.0.end_run(order).await.expect("written");
+            }
+            if house.takes(100).await.is_empty() {
+                break;
+            }
+        }
+        let counts = house.counts().await;
+        assert_eq!(counts.live_runs, 0, "a queued run was forgotten");
+        // Neither does an effect: as heads leave, all of them are given out.
+        loop {
+            let order = due_at(1_000_000);
+            let due = house.0.read_due_effects(order).await.expect("read").due;
+            if due.is_empty() {
+                break;
+            }
+            for effect in due {
+                let attempt = house.claims(effect.seq).await.expect("it is open");
+                house.attempted(effect.seq, attempt, done()).await;
+            }
+        }
+        assert_eq!(house.counts().await.open_effects, 0, "an effect was forgotten");
+    }
+
+    async fn effect_of(house: &House, case: u128, n: u8) -> Option<StoredEffect> {
+        let due = house.0.read_due_effects(due_at(1_000_000)).await.expect("read").due;
+        let key = format!("case{case}-{n}");
+        due.into_iter().find(|effect| effect.key.as_str() == key)
+    }
+
+    async fn check(house: &House) {
+        let filter = RunFilter {
+            statuses: vec![RunStatus::Running, RunStatus::Paused],
+            limit: 1_000,
+            ..RunFilter::default()
+        };
+        let (page, total) = house.0.list_runs(ListRuns(filter)).await.expect("listed");
+        assert_eq!(page.items.len() as u64, total, "the kept counts are the true ones");
+        let mut seen = std::collections::HashSet::new();
+        for run in &page.items {
+            assert!(
+                seen.insert((run.workflow.clone(), run.subject.clone())),
+                "two runs of {} {} are live at once",
+                run.workflow,
+                run.subject
+            );
+        }
+        // Of each lane the earliest that is open comes first, and only if it is due.
+        let due = house
+            .0
+            .read_due_effects(ReadDueEffects {
+                limit: 1_000,
+                ..due_at(100)
+            })
+            .await
+            .expect("read")
+            .due;
+        let open = house
+            .0
+            .read_due_effects(ReadDueEffects {
+                limit: 1_000,
+                ..due_at(1_000_000)
+            })
+            .await
+            .expect("read")
+            .due;
+        for effect in &due {
+            let overtaken = open.iter().find(|other| {
+                other.effect.lane() == effect.effect.lane() && other.seq < effect.seq && other.due_at > at(100)
+            });
+            assert!(
+                overtaken.is_none(),
+                "{} overtook {:?}",
+                effect.key,
+                overtaken.map(|o| &o.key)
+            );
+        }
+        let heads: std::collections::HashSet<_> = due.iter().map(|effect| effect.effect.lane()).collect();
+        for effect in &open {
+            let first = !open
+                .iter()
+                .any(|other| other.effect.lane() == effect.effect.lane() && other.seq < effect.seq);
+            if first && effect.due_at <= at(100) {
+                assert!(
+                    heads.contains(&effect.effect.lane()),
+                    "the lane of {} is forgotten",
+                    effect.key
+                );
+            }
+        }
+    }
+}
