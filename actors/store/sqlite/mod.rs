@@ -7,6 +7,7 @@ mod counts;
 mod effects;
 mod events;
 mod fault;
+mod fold;
 mod keys;
 mod migrate;
 mod readers;
@@ -243,6 +244,12 @@ impl SqliteStore {
                 readers::run(&db, &questions)
             })?);
         }
+        let beside = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(database)?;
+        for_writing(&beside, None).map_err(database)?;
         let thread_of_writer = Writer {
             db,
             queue: orders,
@@ -250,6 +257,7 @@ impl SqliteStore {
             folder: folder.as_ref().clone(),
             tally: Arc::clone(&tally),
             in_trouble: false,
+            folder_of_log: fold::Folder::start(beside)?,
         };
         threads.writer = Some(thread("store-write".to_owned(), move || thread_of_writer.run())?);
         Ok(Self {
@@ -351,10 +359,11 @@ fn for_writing(db: &Connection, max_pages: Option<u32>) -> rusqlite::Result<()> 
     db.pragma_update(None, "cache_size", -16_384)?;
     // What a savepoint would put aside stays in memory.
     db.pragma_update(None, "temp_store", "memory")?;
-    // Pages. A page that changes in every group is copied home once per 16 MB of log instead of once per 4 MB.
-    db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
-    // Bytes. After a burst the log gives its room back.
-    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    // The log is folded by a thread of its own, see `fold`.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // Bytes. After a burst the log gives its room back; well over its usual length, because growing it again costs more than
+    // writing over it.
+    db.pragma_update(None, "journal_size_limit", 128 * 1024 * 1024)?;
     if let Some(pages) = max_pages {
         db.pragma_update(None, "max_page_count", pages)?;
     }

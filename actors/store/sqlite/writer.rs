@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::fault::Fault;
+use super::fold::{self, Folder};
 use crate::messages::store::{StoreError, StoreResult};
 use crate::store::Pending;
 
@@ -116,6 +117,7 @@ pub(super) struct Writer {
     pub(super) tally: Arc<Tally>,
     /// Whether the last commit failed: an episode is told once, and its end, too.
     pub(super) in_trouble: bool,
+    pub(super) folder_of_log: Folder,
 }
 
 impl Writer {
@@ -128,6 +130,7 @@ impl Writer {
                 Ok(Told::Stop) | Err(_) => stopping = true,
             }
         }
+        self.folder_of_log.stop();
         // Leaves one file behind instead of three. Where it fails, the next start reads the log instead.
         if let Err(error) = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(error = %error, "the store's log could not be folded into its file; the next start will do it");
@@ -170,10 +173,18 @@ impl Writer {
                 if std::mem::take(&mut self.in_trouble) {
                     tracing::info!("the store writes again");
                 }
+                let changed = group.changed > 0;
                 group.each_hears_its_own();
+                if changed {
+                    self.folder_of_log.look(&self.db);
+                }
             }
             Err(error) => {
                 self.rollback();
+                if error == StoreError::Full && !self.in_trouble {
+                    // A log that is folded is written from its beginning again: that may be all the room that is needed.
+                    fold::fold(&self.db);
+                }
                 self.trouble(&error);
                 group.all_hear(&error);
             }
