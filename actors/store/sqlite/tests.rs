@@ -326,6 +326,27 @@ async fn closing_does_what_waits_and_leaves_one_file() {
 }
 
 #[actix::test]
+async fn the_log_is_folded_before_it_grows_long() {
+    let folder = ground();
+    let store = folder.opens();
+    let mut written = 0;
+    for n in 0..60 {
+        let group = (0..10).map(|m| store.record_event(event(&format!("d-{n}-{m}"), 300_000)));
+        for answer in join_all(group.collect::<Vec<_>>()).await {
+            assert!(matches!(answer, Ok(Recorded::Fresh(_))));
+            written += 300_000;
+        }
+    }
+    let log = std::fs::metadata(folder.0.path().join("firstlight.db-wal"))
+        .expect("it is there")
+        .len();
+    assert!(
+        log < written * 2 / 3,
+        "{log} bytes of log after {written} bytes of bodies"
+    );
+}
+
+#[actix::test]
 async fn the_file_is_durable_and_its_owners_alone() {
     let folder = ground();
     let store = folder.opens();
