@@ -1,4 +1,5 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
 mod runs;
+mod runs_stored;
 mod settings;
