@@ -1,9 +1,16 @@
 //! GitHub: what comes in through the webhook and what goes out through the API. Knows domain, messages and clock; never another connector.
 
+mod app_auth;
+pub mod client;
 mod connector;
+mod limits;
+mod marker;
 mod normalize;
 mod verify;
+mod wire;
 
+pub use app_auth::{AppCredentials, Credentials, KeyFault};
+pub use client::{GithubClient, GithubClientConfig};
 pub use connector::{GithubConnector, GithubRules};
 pub use normalize::{NotTaken, Taken, normalize};
 pub use verify::{SignatureKeys, sign};

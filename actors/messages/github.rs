@@ -58,6 +58,8 @@ pub struct Perform {
     pub effect: Effect,
     /// An attempt may have reached GitHub before: look for the marker first.
     pub look_first: bool,
+    /// When the act was put into the outbox: nothing of it can be at GitHub before.
+    pub since: DateTime<Utc>,
 }
 
 /// What now exists at GitHub.

@@ -1,1 +1,6 @@
 //! What leaves the house: the outbox worked off, lane by lane. Knows domain, messages and clock; never a platform room.
+
+mod backoff;
+pub mod replier;
+
+pub use replier::{Replier, ReplierDoors};

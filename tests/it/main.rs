@@ -1,5 +1,7 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod replies;
 mod runs;
 mod runs_stored;
 mod settings;
+mod support;

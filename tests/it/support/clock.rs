@@ -1,0 +1,133 @@
+//! A clock that stands still until a test moves it. Knows nothing of the house.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use actors::clock::Clock;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+
+/// Starts at 2026-01-02T03:04:05Z; chance is always 0.
+#[derive(Debug, Clone)]
+pub(crate) struct ManualClock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    now: DateTime<Utc>,
+    sleepers: BTreeMap<u64, (DateTime<Utc>, oneshot::Sender<()>)>,
+    last: u64,
+}
+
+impl ManualClock {
+    pub(crate) fn new() -> Self {
+        let now = DateTime::from_timestamp(1_767_323_045, 0).expect("a valid instant");
+        let state = Mutex::new(State {
+            now,
+            sleepers: BTreeMap::new(),
+            last: 0,
+        });
+        Self(Arc::new(Inner {
+            state,
+            changed: watch::Sender::new(()),
+        }))
+    }
+
+    /// Moves the clock and wakes everyone whose time has come.
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut state = self.0.lock();
+        state.now += TimeDelta::from_std(by).expect("a short step");
+        let now = state.now;
+        let due: Vec<_> = state
+            .sleepers
+            .iter()
+            .filter(|(_, (at, _))| *at <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if let Some((_, alarm)) = state.sleepers.remove(&id) {
+                let _ = alarm.send(());
+            }
+        }
+        drop(state);
+        self.0.changed.send_replace(());
+    }
+
+    /// Waits until somebody sleeps for `wait`, give or take a millisecond.
+    pub(crate) async fn until_asleep_for(&self, wait: Duration) {
+        let mut changed = self.0.changed.subscribe();
+        loop {
+            {
+                let state = self.0.lock();
+                let at = state.now + TimeDelta::from_std(wait).expect("a short wait");
+                if state
+                    .sleepers
+                    .values()
+                    .any(|(end, _)| (*end - at).abs() <= TimeDelta::milliseconds(1))
+                {
+                    return;
+                }
+            }
+            changed.changed().await.expect("the clock outlives its watchers");
+        }
+    }
+
+    /// Waits until somebody sleeps for `wait`, then lets exactly that time pass.
+    pub(crate) async fn pass(&self, wait: Duration) {
+        self.until_asleep_for(wait).await;
+        self.advance(wait);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds the clock")
+    }
+}
+
+/// Takes a sleeper off the list when its future is dropped.
+struct Asleep(Arc<Inner>, u64);
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        self.0.lock().sleepers.remove(&self.1);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.lock().now
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut state = self.0.lock();
+        if duration.is_zero() {
+            return std::future::ready(()).boxed();
+        }
+        let end = state.now + TimeDelta::from_std(duration).expect("a short wait");
+        let (alarm, hears) = oneshot::channel();
+        state.last += 1;
+        let id = state.last;
+        state.sleepers.insert(id, (end, alarm));
+        drop(state);
+        self.0.changed.send_replace(());
+        let asleep = Asleep(self.0.clone(), id);
+        async move {
+            let _ = hears.await;
+            drop(asleep);
+        }
+        .boxed()
+    }
+
+    fn chance(&self) -> f64 {
+        0.0
+    }
+}
