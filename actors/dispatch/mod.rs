@@ -1,1 +1,11 @@
 //! Which workflow an event deserves, and whether it may start. Knows the workflows; never a connector or the store.
+
+mod admission;
+mod commands;
+mod dispatcher;
+mod router;
+
+pub use admission::{Ask, House, admit};
+pub use commands::{Command, Heard, hear};
+pub use dispatcher::{Dispatcher, DispatcherDoors, DispatcherRules};
+pub use router::{GithubRoutes, Route, Routes, SlackRoutes, Target, route};

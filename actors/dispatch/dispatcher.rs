@@ -1,0 +1,619 @@
+//! The dispatcher: takes recorded events in order, routes them, and opens runs for every door. Knows messages and pure rules; never a connector.
+//!
+//! Record, act, mark: what an event leads to (run, answer, replies) and its mark are one transaction of the store. A crash
+//! before it repeats the pure decision, a crash after it finds the mark.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::admission::{Ask, House, admit};
+use super::router::{Route, Routes, Target, route};
+use crate::clock::SharedClock;
+use crate::domain::{
+    Approval, Effect, EffectKey, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
+    ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType,
+};
+use crate::house::Bell;
+use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched};
+use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::outbound::EffectsQueued;
+use crate::messages::runs::StartRun;
+use crate::messages::store::{
+    Answer, ListRuns, OpenGates, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
+    SwitchedOff,
+};
+use crate::workflows::SharedCatalog;
+
+/// How many events one turn takes from the store, and so how many share a transaction.
+const BATCH: usize = 256;
+
+/// How often the routing of one event may fail before it is set aside.
+const TRIES: u32 = 3;
+
+/// How long the dispatcher waits before it asks a store that failed again.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many wishes of API, cron and dashboard may wait; one more is answered "busy".
+const MAILBOX: usize = 1024;
+
+/// What the dispatcher may say, and to whom it does not know.
+#[derive(Clone)]
+pub struct DispatcherDoors {
+    /// The store.
+    pub unsettled: Recipient<ReadUnsettled>,
+    /// The store.
+    pub settle: Recipient<SettleEvents>,
+    /// The store.
+    pub open_runs: Recipient<OpenRuns>,
+    /// The store.
+    pub gates: Recipient<OpenGates>,
+    /// The store.
+    pub switched_off: Recipient<SwitchedOff>,
+    /// The store.
+    pub runs: Recipient<ListRuns>,
+    /// The run supervisor.
+    pub start_run: Recipient<StartRun>,
+    /// The replier.
+    pub effects_queued: Recipient<EffectsQueued>,
+}
+
+/// What the dispatcher goes by.
+#[derive(Debug, Clone)]
+pub struct DispatcherRules {
+    /// Which workflow each kind of event starts.
+    pub routes: Routes,
+    /// The managed list.
+    pub managed: ManagedRepos,
+    /// The workflows, as they are now.
+    pub catalog: SharedCatalog,
+    /// The name people call us by in comments.
+    pub bot_name: String,
+}
+
+/// The actor.
+pub struct Dispatcher {
+    inner: Rc<Inner>,
+    /// A turn is going on.
+    at_work: bool,
+    /// Something arrived during the turn.
+    again: bool,
+    finishing: bool,
+    settled: u64,
+    quiet: Vec<oneshot::Sender<u64>>,
+    failed_tries: HashMap<EventSeq, u32>,
+    _bell: Bell,
+}
+
+struct Inner {
+    doors: DispatcherDoors,
+    rules: DispatcherRules,
+    clock: SharedClock,
+}
+
+impl Dispatcher {
+    /// A dispatcher that begins, once started, with what an earlier process left unsettled.
+    #[must_use]
+    pub fn new(doors: DispatcherDoors, rules: DispatcherRules, clock: SharedClock, bell: Bell) -> Self {
+        Self {
+            inner: Rc::new(Inner { doors, rules, clock }),
+            at_work: false,
+            again: false,
+            finishing: false,
+            settled: 0,
+            quiet: Vec::new(),
+            failed_tries: HashMap::new(),
+            _bell: bell,
+        }
+    }
+
+    /// Begins a turn, or remembers that one more is wanted.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        if self.at_work || self.finishing {
+            self.again = true;
+            return;
+        }
+        self.at_work = true;
+        self.again = false;
+        let inner = Rc::clone(&self.inner);
+        let tries = self.failed_tries.clone();
+        let turn = async move { inner.turn(&tries).await };
+        ctx.spawn(turn.into_actor(self).map(|turn, this, ctx| this.after(turn, ctx)));
+    }
+
+    fn after(&mut self, turn: StoreResult<Turn>, ctx: &mut Context<Self>) {
+        match turn {
+            Ok(turn) => {
+                self.settled += turn.settled;
+                for seq in &turn.done {
+                    self.failed_tries.remove(seq);
+                }
+                for seq in turn.failed {
+                    *self.failed_tries.entry(seq).or_default() += 1;
+                }
+                self.again |= turn.more;
+            }
+            Err(error) => {
+                tracing::error!(%error, "events wait: the store did not answer the dispatcher; it asks again in a second");
+                let pause = self.inner.clock.sleep(STORE_PAUSE);
+                self.again = true;
+                ctx.spawn(pause.into_actor(self).map(|(), this, ctx| this.go_on_or_rest(ctx)));
+                return;
+            }
+        }
+        self.go_on_or_rest(ctx);
+    }
+
+    fn go_on_or_rest(&mut self, ctx: &mut Context<Self>) {
+        self.at_work = false;
+        if self.again && !self.finishing {
+            self.work(ctx);
+            return;
+        }
+        for asked in self.quiet.drain(..) {
+            let _ = asked.send(self.settled);
+        }
+    }
+
+    fn when_quiet(&mut self) -> ResponseFuture<u64> {
+        if !self.at_work {
+            return Box::pin(std::future::ready(self.settled));
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.quiet.push(sender);
+        let so_far = self.settled;
+        Box::pin(async move { receiver.await.unwrap_or(so_far) })
+    }
+}
+
+/// What one turn came to.
+struct Turn {
+    settled: u64,
+    done: Vec<EventSeq>,
+    failed: Vec<EventSeq>,
+    more: bool,
+}
+
+impl Inner {
+    async fn turn(&self, tries: &HashMap<EventSeq, u32>) -> StoreResult<Turn> {
+        let events = ask(
+            &self.doors.unsettled,
+            ReadUnsettled {
+                after: EventSeq(0),
+                limit: BATCH,
+            },
+        )
+        .await?;
+        if events.is_empty() {
+            return Ok(Turn {
+                settled: 0,
+                done: Vec::new(),
+                failed: Vec::new(),
+                more: false,
+            });
+        }
+        let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
+        let mut settlements = Vec::with_capacity(events.len());
+        let mut failed = Vec::new();
+        for event in &events {
+            match self.decide(event, &switched_off).await? {
+                Some(settlement) => settlements.push(settlement),
+                None if tries.get(&event.seq).copied().unwrap_or(0) + 1 >= TRIES => {
+                    tracing::error!(delivery.id = %event.envelope.id, "an event could not be routed and is set aside");
+                    settlements.push(self.set_aside(event));
+                }
+                None => failed.push(event.seq),
+            }
+        }
+        let settled = ask(&self.doors.settle, SettleEvents(settlements)).await?;
+        for (event, settled) in events.iter().filter_map(|event| {
+            settled
+                .iter()
+                .find(|settled| settled.event == event.seq)
+                .map(|settled| (event, settled))
+        }) {
+            tell(event, settled);
+        }
+        self.nudge(&settled);
+        Ok(Turn {
+            settled: settled.len() as u64,
+            done: settled.iter().map(|settled| settled.event).collect(),
+            more: events.len() == BATCH || !failed.is_empty(),
+            failed,
+        })
+    }
+
+    /// Whoever has to act now is told. A full mailbox is no loss: its owner is at work and looks into the store when done.
+    fn nudge(&self, settled: &[Settled]) {
+        let starts = |one: &Settled| {
+            matches!(one.opened, Some(Opened::Queued(_)))
+                || matches!(one.decided, Some(crate::domain::Decided::Counted { .. }))
+        };
+        if settled.iter().any(starts) {
+            let _ = self.doors.start_run.try_send(StartRun);
+        }
+        if settled.iter().any(|one| one.effects > 0) {
+            let _ = self.doors.effects_queued.try_send(EffectsQueued);
+        }
+    }
+
+    /// `None`: a rule panicked. One bad event must not stop those behind it.
+    async fn decide(&self, event: &StoredEvent, switched_off: &BTreeSet<String>) -> StoreResult<Option<Settlement>> {
+        let gates = self.gates_for(event).await?;
+        let routed = catch_unwind(AssertUnwindSafe(|| {
+            route(&event.envelope, &self.rules.routes, &gates, &self.rules.bot_name)
+        }));
+        let Ok(routed) = routed else { return Ok(None) };
+        let status = match routed {
+            Route::Status => Some(self.live_runs(event).await?),
+            _ => None,
+        };
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            self.settlement(event, routed, status.as_deref(), switched_off)
+        }));
+        Ok(settled.ok())
+    }
+
+    async fn gates_for(&self, event: &StoredEvent) -> StoreResult<Vec<Approval>> {
+        // Only what people say can be an answer; everything else is spared the question.
+        match (event.envelope.kind, event.envelope.thread()) {
+            (EventType::CommentCreated | EventType::Message, Some(subject)) => {
+                ask(&self.doors.gates, OpenGates { subject: Some(subject) }).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn live_runs(&self, event: &StoredEvent) -> StoreResult<Vec<RunSummary>> {
+        let filter = RunFilter {
+            statuses: vec![RunStatus::Queued, RunStatus::Running, RunStatus::Paused],
+            // In a repository's thread only its own runs are named: it may be public, and the others' names are not.
+            repo: event.envelope.repo.as_ref().map(|repo| repo.as_str().to_owned()),
+            limit: 20,
+            ..RunFilter::default()
+        };
+        Ok(ask(&self.doors.runs, ListRuns(filter)).await?.0.items)
+    }
+
+    fn settlement(
+        &self,
+        event: &StoredEvent,
+        routed: Route,
+        status: Option<&[RunSummary]>,
+        switched_off: &BTreeSet<String>,
+    ) -> Settlement {
+        let mut settlement = self.blank(event, String::new());
+        match routed {
+            Route::Ignore(reason) => settlement.outcome = format!("ignored: {reason}"),
+            Route::Say { text, once } => {
+                settlement.outcome = "answered".into();
+                settlement.effects = say(event, text, once.as_deref());
+            }
+            Route::Status => {
+                settlement.outcome = "answered: status".into();
+                settlement.effects = say(event, status_text(status.unwrap_or_default()), None);
+            }
+            Route::Answer {
+                approval,
+                decision,
+                response,
+            } => {
+                settlement.outcome = format!("answered a gate: {decision}");
+                let who = &event.envelope.sender;
+                settlement.effects = say(event, format!("{} by @{who}.", capitalized(decision.as_str())), None);
+                settlement.otherwise = say(event, "Somebody has answered already.".into(), None);
+                settlement.decide = Some(Answer {
+                    approval,
+                    decision,
+                    by: who.clone(),
+                    response,
+                    at: settlement.at,
+                });
+            }
+            Route::Run(target) => self.open(event, target, switched_off, &mut settlement),
+        }
+        settlement
+    }
+
+    fn open(&self, event: &StoredEvent, target: Target, switched_off: &BTreeSet<String>, settlement: &mut Settlement) {
+        let envelope = &event.envelope;
+        let asked_by_a_person = matches!(envelope.kind, EventType::CommentCreated | EventType::Message);
+        let trigger = match envelope.kind {
+            EventType::Message => TriggerType::Chat,
+            _ => TriggerType::Webhook,
+        };
+        let Target {
+            workflow,
+            context,
+            overlap,
+            reaction,
+        } = target;
+        let catalog = self.rules.catalog.current();
+        let admitted = admit(
+            Ask {
+                // Derived from the event, so that the same event can never open two.
+                id: RunId::new(Uuid::new_v5(
+                    &Uuid::NAMESPACE_OID,
+                    format!("run:{}", envelope.id).as_bytes(),
+                )),
+                workflow: workflow.clone(),
+                context,
+                trigger,
+                who: envelope.sender.clone(),
+                event: Some((envelope.id.clone(), envelope.thread(), envelope.reply_to.clone())),
+                overlap,
+                at: settlement.at,
+            },
+            House {
+                managed: &self.rules.managed,
+                catalog: &catalog,
+                switched_off,
+            },
+        );
+        match admitted {
+            Ok(run) => {
+                settlement.outcome = format!("routed to {workflow}");
+                settlement.effects = reaction
+                    .map(|content| react(event, content))
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                if asked_by_a_person {
+                    let text = format!(
+                        "`{workflow}` is waiting for an answer in this thread already; approve or reject that one first."
+                    );
+                    settlement.otherwise = say(event, text, None);
+                }
+                settlement.open = Some(run);
+            }
+            Err(refusal) => {
+                settlement.outcome = format!("not started: {refusal}");
+                if asked_by_a_person {
+                    settlement.effects = say(event, format!("That did not start: {refusal}."), None);
+                }
+            }
+        }
+    }
+
+    fn set_aside(&self, event: &StoredEvent) -> Settlement {
+        Settlement {
+            quarantined: true,
+            ..self.blank(event, format!("set aside: its routing failed {TRIES} times"))
+        }
+    }
+
+    fn blank(&self, event: &StoredEvent, outcome: String) -> Settlement {
+        Settlement {
+            event: event.seq,
+            outcome,
+            quarantined: false,
+            open: None,
+            decide: None,
+            effects: Vec::new(),
+            otherwise: Vec::new(),
+            at: self.clock.now(),
+        }
+    }
+
+    /// The door of those who bring no event.
+    async fn dispatch(&self, order: DispatchWorkflow) -> Result<Vec<Opened>, NotDispatched> {
+        let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
+        let catalog = self.rules.catalog.current();
+        let house = House {
+            managed: &self.rules.managed,
+            catalog: &catalog,
+            switched_off: &switched_off,
+        };
+        let contexts = fan_out(order.context)?;
+        let runs = contexts
+            .into_iter()
+            .enumerate()
+            .map(|(index, context)| {
+                let id = match order.seed {
+                    Some(seed) => Uuid::new_v5(&seed, index.to_string().as_bytes()),
+                    None => self.clock.fresh_id(),
+                };
+                let wish = Ask {
+                    id: RunId::new(id),
+                    workflow: order.workflow.clone(),
+                    context,
+                    trigger: order.trigger,
+                    who: order.who.clone(),
+                    event: None,
+                    overlap: Overlap::Join,
+                    at: self.clock.now(),
+                };
+                admit(wish, house)
+            })
+            .collect::<Result<Vec<NewRun>, _>>()?;
+        let opened = ask(&self.doors.open_runs, OpenRuns(runs)).await?;
+        for run in &opened {
+            tracing::info!(run.id = %run.run(), workflow = %order.workflow, trigger = %order.trigger, who = %order.who, "run asked for");
+        }
+        let _ = self.doors.start_run.try_send(StartRun);
+        Ok(opened)
+    }
+}
+
+/// One context per repository where `repos` lists some; everything else is shared.
+fn fan_out(mut context: RunContext) -> Result<Vec<RunContext>, NotDispatched> {
+    let Some(repos) = context.0.remove("repos") else {
+        return Ok(vec![context]);
+    };
+    let bad = || NotDispatched::BadContext("context.repos must be a list of texts, owner/name".into());
+    let mut seen = HashSet::new();
+    let mut contexts = Vec::new();
+    for repo in repos.as_array().ok_or_else(bad)? {
+        let name = repo.as_str().ok_or_else(bad)?;
+        if seen.insert(name.to_ascii_lowercase()) {
+            let mut one = context.clone();
+            one.0.insert("repo".into(), name.into());
+            contexts.push(one);
+        }
+    }
+    if contexts.is_empty() {
+        return Err(NotDispatched::BadContext(
+            "context.repos is empty; name at least one repository".into(),
+        ));
+    }
+    Ok(contexts)
+}
+
+fn tell(event: &StoredEvent, settled: &Settled) {
+    if !settled.fresh {
+        return;
+    }
+    let envelope = &event.envelope;
+    let repo = envelope
+        .repo
+        .as_ref()
+        .map(crate::domain::RepoName::as_str)
+        .unwrap_or_default();
+    let run = settled
+        .opened
+        .map(|opened| opened.run().to_string())
+        .unwrap_or_default();
+    tracing::info!(delivery.id = %envelope.id, r#type = %envelope.kind, repo, run.id = run, "event settled");
+}
+
+/// A reply where the event came from; nothing where nobody listens.
+fn say(event: &StoredEvent, text: String, once: Option<&str>) -> Vec<NewEffect> {
+    let ReplyTo::IssueComment { repo, number, .. } = &event.envelope.reply_to else {
+        return Vec::new();
+    };
+    let effect = Effect::GithubComment {
+        repo: repo.clone(),
+        number: *number,
+        body: text,
+    };
+    let key = once.map_or_else(|| format!("event:{}/reply", event.envelope.id), str::to_owned);
+    vec![new_effect(event, &key, effect)]
+}
+
+fn react(event: &StoredEvent, content: Reaction) -> Option<NewEffect> {
+    let ReplyTo::IssueComment {
+        repo,
+        number,
+        comment_id,
+    } = &event.envelope.reply_to
+    else {
+        return None;
+    };
+    let effect = Effect::GithubReaction {
+        repo: repo.clone(),
+        number: *number,
+        comment_id: *comment_id,
+        content,
+    };
+    Some(new_effect(
+        event,
+        &format!("event:{}/reaction", event.envelope.id),
+        effect,
+    ))
+}
+
+fn new_effect(event: &StoredEvent, key: &str, effect: Effect) -> NewEffect {
+    let key: EffectKey = key.parse().unwrap_or_else(|_| {
+        // Only a very long name can break the rule for keys; its digest is as good a key.
+        let digest = Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes());
+        format!("event:{digest}")
+            .parse()
+            .expect("a digest is short and printable")
+    });
+    NewEffect {
+        key,
+        effect,
+        run: None,
+        event: Some(event.envelope.id.clone()),
+    }
+}
+
+fn status_text(runs: &[RunSummary]) -> String {
+    if runs.is_empty() {
+        return "No tasks currently running.".into();
+    }
+    let mut text = String::from("At work here:\n\n");
+    for run in runs {
+        let phase = run
+            .current_phase
+            .as_ref()
+            .map(|phase| format!(", in phase `{phase}`"))
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "- `{}` on {}: {}{phase}\n",
+            run.workflow, run.subject, run.status
+        ));
+    }
+    text
+}
+
+fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>() + chars.as_str())
+        .unwrap_or_default()
+}
+
+/// Asks through a door; a closed mailbox is a closed store.
+async fn ask<M, T>(door: &Recipient<M>, message: M) -> StoreResult<T>
+where
+    M: Message<Result = StoreResult<T>> + Send + 'static,
+    T: Send + 'static,
+{
+    door.send(message).await.map_err(|_| StoreError::Closed)?
+}
+
+impl Actor for Dispatcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.work(ctx);
+    }
+}
+
+impl Handler<EventArrived> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: EventArrived, ctx: &mut Self::Context) {
+        self.work(ctx);
+    }
+}
+
+impl Handler<DispatchWorkflow> for Dispatcher {
+    type Result = ResponseFuture<Result<Vec<Opened>, NotDispatched>>;
+
+    fn handle(&mut self, order: DispatchWorkflow, _: &mut Self::Context) -> Self::Result {
+        if self.finishing {
+            return Box::pin(std::future::ready(Err(NotDispatched::Stopping)));
+        }
+        let inner = Rc::clone(&self.inner);
+        Box::pin(async move { inner.dispatch(order).await })
+    }
+}
+
+impl Handler<AwaitQuiet> for Dispatcher {
+    type Result = ResponseFuture<u64>;
+
+    fn handle(&mut self, _: AwaitQuiet, _: &mut Self::Context) -> Self::Result {
+        self.when_quiet()
+    }
+}
+
+impl Handler<Finish> for Dispatcher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Finish, _: &mut Self::Context) -> Self::Result {
+        self.finishing = true;
+        let quiet = self.when_quiet();
+        Box::pin(async move {
+            quiet.await;
+        })
+    }
+}
