@@ -10,5 +10,6 @@ pub mod messages;
 pub mod outbound;
 pub mod runs;
 pub mod store;
+pub mod system;
 pub mod workflows;
 pub mod yaml;

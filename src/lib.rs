@@ -1,6 +1,9 @@
 //! The outside of Firstlight: the binary's doors to people and machines. Holds no rule of the inside.
 
+pub mod boot;
 pub mod cli;
 pub mod demo;
 pub mod http;
+pub mod logging;
+mod secrets;
 pub mod settings;

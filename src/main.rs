@@ -1,2 +1,7 @@
 //! Parse, call, exit code. Nothing else lives here.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    firstlight::cli::main()
+}

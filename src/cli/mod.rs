@@ -1,2 +1,102 @@
 //! The command line, one command per file. Asks the server over HTTP or boots it; holds no rule of its own.
+
 pub mod config;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::boot;
+use crate::settings::{Flags, Sources};
+
+/// The front door of repository automation: authenticated events in, workflow runs, durable replies out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "firstlight",
+    version,
+    after_help = "Examples:\n  firstlight demo                     see the whole story once, without any account\n  firstlight serve --listen 0.0.0.0:8644\n  firstlight config check"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Global {
+    /// Settings file [default: ./firstlight.yaml, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Folder for the database, logs and secrets [default: ./data]
+    #[arg(long, value_name = "DIR", global = true)]
+    state_dir: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:8644]
+    #[arg(long, value_name = "ADDR", global = true)]
+    listen: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (what happens without a command, too)
+    #[command(after_help = "Example:\n  WEBHOOK_SECRET=… MANAGED_REPOS=acme/site firstlight serve")]
+    Serve,
+    /// Check or print the settings
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firstlight config check --config firstlight.yaml"
+    )]
+    Config(config::ConfigCommand),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  firstlight completions bash > /etc/bash_completion.d/firstlight")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+impl Global {
+    fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            listen: self.listen.clone(),
+            state_dir: self.state_dir.clone(),
+        }
+    }
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let sources = match Sources::of_process(cli.global.flags()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            eprintln!("firstlight: cannot read the working folder: {error}");
+            return ExitCode::from(exit::RUNTIME);
+        }
+    };
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&sources),
+        Command::Config(command) => config::run(&command, &sources, |loaded| {
+            boot::load_workflows(loaded).err().unwrap_or_default()
+        }),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "firstlight", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Exit statuses. 0 is a clean stop; clap itself exits with 2 on wrong usage.
+pub mod exit {
+    /// Something failed while running.
+    pub const RUNTIME: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// What a person wrote into settings or workflows is wrong (`EX_CONFIG` of sysexits.h).
+    pub const CONFIGURATION: u8 = 78;
+}

@@ -1,1 +1,16 @@
 //! The HTTP server: requests become messages, answers become bytes. Holds no rule of the inside.
+
+mod admin;
+mod api;
+mod auth;
+mod body;
+mod github;
+mod health;
+mod idempotency;
+mod problem;
+mod routes;
+mod server;
+
+pub use auth::{Admin, Claims, Tokens};
+pub use body::BodyBudget;
+pub use server::{HttpDoor, HttpDoors, HttpShared};

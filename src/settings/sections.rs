@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use actors::domain::{Secret, WorkflowName};
+use actors::dispatch::Routes;
+use actors::domain::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};
@@ -215,94 +216,6 @@ pub struct Runtime {
     pub timeout: Option<Period>,
     /// Absent: `runs.output_limit`.
     pub output_limit: Option<Size>,
-}
-
-/// `routes`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Routes {
-    /// Events of GitHub.
-    pub github: GithubRoutes,
-    /// Messages in Slack.
-    pub slack: SlackRoutes,
-}
-
-macro_rules! routes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $field:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct $name {
-            $($(#[$about])* pub $field: Option<WorkflowName>),+
-        }
-
-        impl $name {
-            /// Each key of the section with the workflow it names, for the check that the workflow exists.
-            pub fn named(&self) -> impl Iterator<Item = (&'static str, &WorkflowName)> {
-                [$((stringify!($field), &self.$field)),+]
-                    .into_iter()
-                    .filter_map(|(key, workflow)| Some((key, workflow.as_ref()?)))
-            }
-        }
-    };
-}
-
-routes! {
-    /// `routes.github`.
-    GithubRoutes {
-        /// An issue was opened.
-        issue_opened,
-        /// An issue was opened again.
-        issue_reopened,
-        /// An issue was closed.
-        issue_closed,
-        /// A pull request was opened.
-        pr_opened,
-        /// New commits were pushed to a pull request.
-        pr_synchronize,
-        /// A pull request was opened again.
-        pr_reopened,
-        /// A pull request was closed without being merged.
-        pr_closed,
-        /// A pull request was merged.
-        pr_merged,
-        /// A review was submitted.
-        pr_review_submitted,
-        /// A line of a pull request was commented on.
-        pr_review_comment,
-        /// `build` on an issue.
-        comment_build,
-        /// `build` on a pull request.
-        comment_pr_build,
-        /// `explore` on an issue.
-        comment_explore,
-        /// `security-review`.
-        comment_security_review,
-        /// Anything said to the bot on an issue that a security scan opened.
-        comment_security_feedback,
-        /// Free words on an issue.
-        comment_issue,
-        /// Free words on a pull request.
-        comment_pr,
-    }
-}
-
-routes! {
-    /// `routes.slack`.
-    SlackRoutes {
-        /// Free words.
-        chat,
-        /// `build`.
-        build,
-        /// `explore`.
-        explore,
-        /// `triage`.
-        triage,
-        /// `review`.
-        review,
-        /// `security-review`.
-        security,
-    }
 }
 
 /// `git_auto_commit`.

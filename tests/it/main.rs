@@ -1,6 +1,9 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod github;
+mod main_job;
 mod replies;
+mod restart;
 mod runs;
 mod runs_stored;
 mod settings;

@@ -1,4 +1,7 @@
-//! What the tests of behaviour stand on: a clock that is moved by hand and doors that remember. Knows no single test.
+//! What the tests of behaviour stand on: a whole service, a clock that is moved by hand, doors that remember. Knows no single test.
 
+pub(crate) mod app;
 pub(crate) mod clock;
 pub(crate) mod outbox;
+pub(crate) mod payloads;
+pub(crate) mod process;

@@ -1,0 +1,168 @@
+//! Makes all long-lived actors and hangs their doors. Alone names every actor; holds no rule.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::clock::SharedClock;
+use crate::connectors::SinkMaker;
+use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
+use crate::github::{GithubClient, GithubClientConfig};
+use crate::house::Bells;
+use crate::messages::dispatch::DispatchWorkflow;
+use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::runs::{CancelRun, StartRun};
+use crate::messages::store::{KeepDefinitions, StoreResult};
+use crate::outbound::{Replier, ReplierDoors};
+use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
+use crate::store::{Store, StoreDoor};
+
+/// Effects of so many lanes leave at the same time.
+const LANES: usize = 32;
+
+/// What the actors go by.
+pub struct SystemConfig {
+    /// Routes, managed list and workflows.
+    pub dispatcher: DispatcherRules,
+    /// Places, folders and runtimes of runs.
+    pub runs: RunsConfig,
+    /// Address and credentials of GitHub.
+    pub github: GithubClientConfig,
+}
+
+/// The running actors, by their doors.
+pub struct System {
+    store: Arc<dyn Store>,
+    dispatcher: Addr<Dispatcher>,
+    supervisor: Addr<RunSupervisor>,
+    replier: Addr<Replier>,
+}
+
+impl System {
+    /// Starts the actors in this thread, from the far end of the flow to its near one, so that nobody speaks to a door
+    /// that is not there. What an earlier process left undone is taken up at once.
+    ///
+    /// # Errors
+    /// When the store does not take the definitions of the workflows.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        config: SystemConfig,
+        clock: &SharedClock,
+        bells: &Bells,
+    ) -> StoreResult<Self> {
+        let catalog = config.dispatcher.catalog.current();
+        store.keep_definitions(KeepDefinitions(catalog.bundles())).await?;
+
+        let door = StoreDoor::new(Arc::clone(&store)).start();
+        let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
+        let replier = Replier::new(
+            ReplierDoors {
+                due: door.clone().recipient(),
+                claim: door.clone().recipient(),
+                settle: door.clone().recipient(),
+                perform: github.recipient(),
+            },
+            clock.clone(),
+            LANES,
+            bells.bell("replier"),
+        )
+        .start();
+        let supervisor = RunSupervisor::new(
+            config.runs,
+            RunDoors {
+                recover: door.clone().recipient(),
+                take: door.clone().recipient(),
+                load: door.clone().recipient(),
+                record: door.clone().recipient(),
+                end: door.clone().recipient(),
+                effects: replier.clone().recipient(),
+            },
+            clock.clone(),
+            bells.bell("run supervisor"),
+        )
+        .start();
+        let dispatcher = Dispatcher::new(
+            DispatcherDoors {
+                unsettled: door.clone().recipient(),
+                settle: door.clone().recipient(),
+                open_runs: door.clone().recipient(),
+                gates: door.clone().recipient(),
+                switched_off: door.clone().recipient(),
+                runs: door.recipient(),
+                start_run: supervisor.clone().recipient(),
+                effects_queued: replier.clone().recipient(),
+            },
+            config.dispatcher,
+            clock.clone(),
+            bells.bell("dispatcher"),
+        )
+        .start();
+        Ok(Self {
+            store,
+            dispatcher,
+            supervisor,
+            replier,
+        })
+    }
+
+    /// Opens a door to the store in the thread that calls it. It only hands on, so there may be many.
+    pub fn store_door(&self) -> impl Fn() -> Addr<StoreDoor> + Send + Sync + 'static {
+        let store = Arc::clone(&self.store);
+        move || StoreDoor::new(Arc::clone(&store)).start()
+    }
+
+    /// Where connectors put their envelopes.
+    #[must_use]
+    pub fn sink(&self) -> SinkMaker {
+        let door = self.store_door();
+        SinkMaker::new(move || door().recipient(), self.dispatcher.clone().recipient())
+    }
+
+    /// The door of those who bring no event.
+    #[must_use]
+    pub fn dispatch(&self) -> Recipient<DispatchWorkflow> {
+        self.dispatcher.clone().recipient()
+    }
+
+    /// Where a run is stopped.
+    #[must_use]
+    pub fn cancel(&self) -> Recipient<CancelRun> {
+        self.supervisor.clone().recipient()
+    }
+
+    /// Who has to know that runs wait.
+    #[must_use]
+    pub fn start_run(&self) -> Recipient<StartRun> {
+        self.supervisor.clone().recipient()
+    }
+
+    /// Completes when nobody has anything in hand and nothing that could be done waits. An effect that waits for its next
+    /// attempt does not count.
+    pub async fn settle(&self) {
+        // What one actor finishes may give the next one work, so two equal rounds are needed.
+        let mut before = None;
+        loop {
+            let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
+            let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
+            let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
+            let now = Some((dispatcher, supervisor, replier));
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
+    pub async fn finish(&self) {
+        for finished in [
+            self.dispatcher.send(Finish).await,
+            self.supervisor.send(Finish).await,
+            self.replier.send(Finish).await,
+        ] {
+            if finished.is_err() {
+                tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Settings → store → actors → doors, strictly in that order, and the reverse on exit. Listens to the exit bells; holds no rule.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use actors::clock::SharedClock;
+use actors::connectors::ConnectorRegistry;
+use actors::dispatch::DispatcherRules;
+use actors::domain::{Mistake, Secret};
+use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
+use actors::house::{Belfry, Bells};
+use actors::runs::{RunsConfig, Runtime};
+use actors::store::Store;
+use actors::store::sqlite::{SqliteOptions, SqliteStore};
+use actors::system::{System, SystemConfig};
+use actors::workflows::{self, Catalog, SharedCatalog};
+use anyhow::{Context, anyhow};
+
+use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens};
+use crate::secrets::SecretsFolder;
+use crate::settings::{self, Loaded, Settings};
+
+/// Why the house did not open.
+#[derive(Debug)]
+pub enum BootError {
+    /// What a person wrote is wrong: every mistake. Exit status 78.
+    Configuration(Vec<Mistake>),
+    /// Something else failed. Exit status 1.
+    Runtime(anyhow::Error),
+}
+
+impl From<anyhow::Error> for BootError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+/// The open house.
+pub struct Running {
+    system: System,
+    registry: ConnectorRegistry,
+    shared: Arc<HttpShared>,
+    store: Arc<SqliteStore>,
+    belfry: Belfry,
+    _only_one: File,
+}
+
+/// Why a running house was asked to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// A signal, by name.
+    Signal(&'static str),
+    /// An actor is gone, by name; the process must not go on without it.
+    Bell(&'static str),
+}
+
+/// The workflows as shipped and overlaid, checked against the settings.
+///
+/// # Errors
+/// Every mistake of every workflow file and of every setting that names a workflow.
+pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
+    let settings = &loaded.settings;
+    let catalog = workflows::load(settings.workflows.overlay.as_deref())?;
+    let github = settings
+        .routes
+        .github
+        .named()
+        .map(|(key, workflow)| (format!("routes.github.{key}"), workflow));
+    let slack = settings
+        .routes
+        .slack
+        .named()
+        .map(|(key, workflow)| (format!("routes.slack.{key}"), workflow));
+    let routes: Vec<_> = github
+        .chain(slack)
+        .map(|(key, workflow)| {
+            let place = loaded.mistake(&key, "");
+            workflows::Route {
+                key,
+                workflow: workflow.to_string(),
+                file: place.file,
+                line: place.line,
+                column: place.column,
+            }
+        })
+        .collect();
+    let runtimes = settings.runtimes.keys().cloned().collect();
+    let mistakes = workflows::check(
+        &catalog,
+        &workflows::Setup {
+            routes: &routes,
+            runtimes: &runtimes,
+        },
+    );
+    if mistakes.is_empty() {
+        Ok(catalog)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// Opens the house. Complete when every door is open.
+///
+/// # Errors
+/// Configuration mistakes, all together; or the first thing that failed, with what to do about it.
+pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootError> {
+    let settings = &loaded.settings;
+    let catalog = load_workflows(loaded).map_err(BootError::Configuration)?;
+    let managed = settings.managed_repos.rule();
+    warn_about(settings);
+
+    let state_dir = &settings.state_dir;
+    std::fs::create_dir_all(state_dir)
+        .with_context(|| format!("cannot make the state folder {}", state_dir.display()))?;
+    let only_one = lock(state_dir)?;
+    let secrets = SecretsFolder::open(state_dir)?;
+    let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
+    let admin_secret = secrets.obtain("admin_secret", settings.admin.secret.as_ref())?;
+
+    let store = SqliteStore::open(SqliteOptions::at(state_dir.join("firstlight.db")), clock.clone())
+        .map_err(|error| anyhow!(error))?;
+    let store = Arc::new(store);
+
+    // What it brings is chosen once per process; a second choice, in a test, is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (bells, belfry) = Bells::hang();
+    let config = SystemConfig {
+        dispatcher: DispatcherRules {
+            routes: settings.routes.clone(),
+            managed: managed.clone(),
+            catalog: SharedCatalog::new(catalog),
+            bot_name: settings.github.bot_name.to_string(),
+        },
+        runs: runs_config(settings),
+        github: github_client(settings)?,
+    };
+    let system = System::start(store.clone(), config, &clock, &bells)
+        .await
+        .context("the store does not take the workflow definitions")?;
+
+    let shared = Arc::new(HttpShared::new(
+        !settings.github.webhook_secret.is_empty(),
+        BodyBudget::new(usize::try_from(settings.server.body_budget.bytes()).unwrap_or(usize::MAX)),
+        Admin::new(password, Tokens::new(&admin_secret)),
+        settings
+            .routes
+            .github
+            .comment_build
+            .as_ref()
+            .map_or("build", |workflow| workflow.as_str())
+            .to_owned(),
+        clock,
+    ));
+    let mut registry = ConnectorRegistry::default();
+    if settings.serves_http() {
+        registry.register(Box::new(http_door(settings, &system, &shared)))?;
+    } else {
+        tracing::info!("no HTTP listener: github.enabled is false (server.always: true opens it anyway)");
+    }
+    registry.start_all(&system.sink()).await?;
+    shared.set_ready(true);
+    Ok(Running {
+        system,
+        registry,
+        shared,
+        store,
+        belfry,
+        _only_one: only_one,
+    })
+}
+
+impl Running {
+    /// Where the HTTP server listens, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.shared.address()
+    }
+
+    /// Completes when nothing is at work and nothing that could be done waits.
+    pub async fn settle(&self) {
+        self.system.settle().await;
+    }
+
+    /// Waits for SIGINT, SIGTERM or an exit bell.
+    ///
+    /// # Errors
+    /// When the process cannot listen for signals.
+    pub async fn until_called(&mut self) -> anyhow::Result<Called> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        Ok(tokio::select! {
+            _ = interrupt.recv() => Called::Signal("SIGINT"),
+            _ = terminate.recv() => Called::Signal("SIGTERM"),
+            actor = self.belfry.hear() => Called::Bell(actor),
+        })
+    }
+
+    /// Closes the house: nothing more comes in, what is in hand is done or put down, the store is flushed.
+    pub async fn stop(mut self) {
+        self.registry.stop_all().await;
+        self.system.finish().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store did not close in order; what it answered is on disk all the same");
+        }
+    }
+}
+
+fn warn_about(settings: &Settings) {
+    if settings.serves_http() && settings.webhooks_unsigned() {
+        tracing::warn!("webhook signatures are not verified: set WEBHOOK_SECRET (github.webhook_secret)");
+    }
+    if settings.managed_repos.rule().is_empty() {
+        tracing::warn!("no repository is managed, so every delivery is filtered: set MANAGED_REPOS (managed_repos)");
+    }
+}
+
+/// Two services on one state folder would start each run twice.
+fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    let path = state_dir.join("firstlight.lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            Err(anyhow!(
+                "another firstlight (process {pid}) serves the state folder {}; stop it, or choose another with --state-dir",
+                state_dir.display()
+            ))
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> HttpDoor {
+    let rules = GithubRules {
+        keys: SignatureKeys::new(&settings.github.webhook_secret),
+        bot_login: settings.github.bot_login.to_string(),
+        managed: settings.managed_repos.rule().clone(),
+    };
+    let workers = settings
+        .server
+        .workers
+        .or_else(|| std::thread::available_parallelism().ok())
+        .map_or(2, usize::from);
+    HttpDoor::new(
+        if settings.github.enabled { "github" } else { "http" },
+        settings.server.listen.address(),
+        workers,
+        Arc::new(rules),
+        Arc::clone(shared),
+        Arc::new(system.store_door()),
+        system.dispatch(),
+        system.cancel(),
+        system.start_run(),
+    )
+}
+
+fn runs_config(settings: &Settings) -> RunsConfig {
+    let mut config = RunsConfig::new(settings.state_dir.join("runs"), settings.state_dir.join("work"));
+    config.max_runs = settings.concurrency.max_runs.get();
+    config.bot_name = settings.github.bot_name.to_string();
+    config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
+    config.phase_timeout = settings.runs.phase_timeout.duration();
+    config.run_deadline = settings.runs.deadline.duration();
+    config.log_cap = settings.runs.log_limit.bytes();
+    config.kept_output = settings.runs.output_limit.as_usize();
+    let runtime = |runtime: &settings::Runtime| Runtime {
+        command: runtime.command.clone(),
+        env: runtime.env.iter().map(ToString::to_string).collect(),
+        timeout: runtime.timeout.map(settings::Period::duration),
+        output_limit: runtime.output_limit.map(settings::Size::as_usize),
+    };
+    config.runtimes = settings
+        .runtimes
+        .iter()
+        .map(|(name, one)| (name.clone(), runtime(one)))
+        .collect();
+    config
+}
+
+fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
+    let github = &settings.github;
+    let credentials = match (&github.app_id, &github.app_private_key_path, &github.token) {
+        (Some(app_id), Some(path), _) => {
+            let pem = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read github.app_private_key_path {}", path.display()))?;
+            Credentials::App(AppCredentials::new(
+                app_id,
+                &Secret::new(pem),
+                github.app_installation_id,
+            )?)
+        }
+        (_, _, Some(token)) => Credentials::Token(token.clone()),
+        _ => Credentials::None,
+    };
+    Ok(GithubClientConfig::new(github.api_url.url().clone(), credentials))
+}

@@ -1,0 +1,131 @@
+//! `POST /api/run` and `POST /api/build`: the command line's way to start a workflow. Makes no envelope.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::domain::{Opened, RunContext, TriggerType};
+use actors::messages::dispatch::{DispatchWorkflow, NotDispatched};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::auth::Caller;
+use super::idempotency;
+use super::problem::Problem;
+use super::server::{HttpDoors, HttpShared};
+
+/// `{workflow | skill, context?}` → 202 `{accepted, executionId, workflow}`; with `context.repos` one run per repository
+/// and `executionIds` beside.
+pub(crate) async fn run(
+    request: HttpRequest,
+    body: Bytes,
+    caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let wish = object(&body)?;
+    let name = ["workflow", "skill"]
+        .iter()
+        .find_map(|key| wish.get(*key).and_then(Value::as_str).filter(|name| !name.is_empty()))
+        .ok_or_else(|| Problem::bad_request("Missing 'workflow' (or 'skill') field"))?
+        .to_owned();
+    let context = match wish.get("context") {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(context)) => context.clone(),
+        Some(_) => return Err(Problem::bad_request("'context' must be an object")),
+    };
+    let several = context.contains_key("repos");
+    idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
+        let opened = dispatch(&doors, &name, RunContext(context), &caller, seed).await?;
+        let ids: Vec<String> = opened.iter().map(|opened| opened.run().to_string()).collect();
+        let mut answer = json!({ "accepted": true, "executionId": ids.first(), "workflow": name });
+        if several {
+            answer["executionIds"] = json!(ids);
+        }
+        if opened.iter().all(|opened| matches!(opened, Opened::Joined(..))) {
+            answer["joined"] = json!(true);
+        }
+        Ok((StatusCode::ACCEPTED, answer))
+    })
+    .await
+}
+
+/// `{owner, repo, issueNumber, issueTitle?, issueBody?, issueLabels?, sender?}` → 202
+/// `{accepted, owner, repo, issueNumber, executionId}`.
+pub(crate) async fn build(
+    request: HttpRequest,
+    body: Bytes,
+    caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let wish = object(&body)?;
+    let text = |key: &str| wish.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let number = wish.get("issueNumber").and_then(|number| match number {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_u64(),
+    });
+    let (Some(owner), Some(repo), Some(number)) = (text("owner"), text("repo"), number) else {
+        return Err(Problem::bad_request("Missing owner, repo, or issueNumber"));
+    };
+    let title = text("issueTitle").map_or_else(|| format!("Issue #{number}"), str::to_owned);
+    let issue_body = text("issueBody").unwrap_or_default();
+    let labels = wish
+        .get("issueLabels")
+        .filter(|labels| labels.is_array())
+        .cloned()
+        .unwrap_or_else(|| json!([]));
+    let context = json!({
+        "repo": format!("{owner}/{repo}"),
+        "issueNumber": number,
+        "title": title,
+        "issueTitle": title,
+        "body": issue_body,
+        "issueBody": issue_body,
+        "labels": labels,
+        "issueLabels": labels,
+        "sender": text("sender").unwrap_or("cli"),
+    });
+    let Value::Object(context) = context else {
+        return Err(Problem::bad_request("Invalid JSON"));
+    };
+    idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
+        let opened = dispatch(&doors, &shared.build_workflow, RunContext(context), &caller, seed).await?;
+        let id = opened.first().map(|opened| opened.run().to_string());
+        let answer =
+            json!({ "accepted": true, "owner": owner, "repo": repo, "issueNumber": number, "executionId": id });
+        Ok((StatusCode::ACCEPTED, answer))
+    })
+    .await
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Problem::bad_request("the body must be a JSON object")),
+        Err(error) => Err(Problem::bad_request(format!("Invalid JSON: {error}"))),
+    }
+}
+
+async fn dispatch(
+    doors: &HttpDoors,
+    workflow: &str,
+    context: RunContext,
+    caller: &Caller,
+    seed: Option<Uuid>,
+) -> Result<Vec<Opened>, Problem> {
+    let order = DispatchWorkflow {
+        workflow: workflow.to_owned(),
+        context,
+        trigger: TriggerType::Api,
+        who: caller.who.clone(),
+        seed,
+    };
+    let opened = doors
+        .dispatch
+        .send(order)
+        .await?
+        .inspect_err(|refusal: &NotDispatched| {
+            tracing::info!(workflow, %refusal, "a run was asked for and refused");
+        })?;
+    Ok(opened)
+}

@@ -1,0 +1,235 @@
+//! The listener and its workers, brought by the GitHub connector. Hangs doors; holds no route and no rule.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Recipient};
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use actors::clock::SharedClock;
+use actors::connectors::{Connector, SinkMaker};
+use actors::github::{GithubConnector, GithubRules};
+use actors::messages::dispatch::DispatchWorkflow;
+use actors::messages::github::Deliver;
+use actors::messages::runs::{CancelRun, StartRun};
+use actors::messages::store::{
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListEvents, ListRuns, LoadRun, OpenGates, ReadEvent,
+    RecordAudit,
+};
+use actors::store::StoreDoor;
+use anyhow::Context as _;
+use futures_util::future::LocalBoxFuture;
+
+use super::auth::Admin;
+use super::body::BodyBudget;
+use super::{github, routes};
+
+/// Seconds that requests in flight have to finish when the server stops.
+const DRAIN_SECONDS: u64 = 20;
+
+/// How long a client may take to send its request head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What all workers share.
+pub struct HttpShared {
+    /// Whether webhook secrets are configured.
+    pub signed: bool,
+    /// What bodies in flight share.
+    pub body_budget: BodyBudget,
+    /// Password, tokens and the throttle of logins.
+    pub admin: Admin,
+    /// Which workflow `POST /api/build` starts.
+    pub build_workflow: String,
+    /// The time.
+    pub clock: SharedClock,
+    ready: AtomicBool,
+    address: OnceLock<SocketAddr>,
+}
+
+impl HttpShared {
+    /// Not ready yet.
+    #[must_use]
+    pub fn new(
+        signed: bool,
+        body_budget: BodyBudget,
+        admin: Admin,
+        build_workflow: String,
+        clock: SharedClock,
+    ) -> Self {
+        Self {
+            signed,
+            body_budget,
+            admin,
+            build_workflow,
+            clock,
+            ready: AtomicBool::new(false),
+            address: OnceLock::new(),
+        }
+    }
+
+    /// Says whether `/ready` may answer 200.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Where the server listens, once it is open.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+/// What the routes of one worker may say.
+pub struct HttpDoors {
+    pub(crate) deliver: Recipient<Deliver>,
+    pub(crate) dispatch: Recipient<DispatchWorkflow>,
+    pub(crate) cancel: Recipient<CancelRun>,
+    pub(crate) start_run: Recipient<StartRun>,
+    pub(crate) count: Recipient<CountStore>,
+    pub(crate) list_events: Recipient<ListEvents>,
+    pub(crate) read_event: Recipient<ReadEvent>,
+    pub(crate) list_runs: Recipient<ListRuns>,
+    pub(crate) load_run: Recipient<LoadRun>,
+    pub(crate) effects_of: Recipient<EffectsOf>,
+    pub(crate) open_gates: Recipient<OpenGates>,
+    pub(crate) decide: Recipient<Decide>,
+    pub(crate) claim_key: Recipient<ClaimKey>,
+    pub(crate) keep_answer: Recipient<KeepAnswer>,
+    pub(crate) audit: Recipient<RecordAudit>,
+}
+
+/// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
+pub struct HttpDoor {
+    name: &'static str,
+    listen: SocketAddr,
+    workers: usize,
+    rules: Arc<GithubRules>,
+    shared: Arc<HttpShared>,
+    store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
+    dispatch: Recipient<DispatchWorkflow>,
+    cancel: Recipient<CancelRun>,
+    start_run: Recipient<StartRun>,
+    running: Option<ServerHandle>,
+}
+
+impl HttpDoor {
+    /// A server that is not open yet. `store` opens a door to the store in the thread that calls it.
+    #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different door or value, named by its type; boot alone calls this"
+    )]
+    pub fn new(
+        name: &'static str,
+        listen: SocketAddr,
+        workers: usize,
+        rules: Arc<GithubRules>,
+        shared: Arc<HttpShared>,
+        store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
+        dispatch: Recipient<DispatchWorkflow>,
+        cancel: Recipient<CancelRun>,
+        start_run: Recipient<StartRun>,
+    ) -> Self {
+        Self {
+            name,
+            listen,
+            workers,
+            rules,
+            shared,
+            store,
+            dispatch,
+            cancel,
+            start_run,
+            running: None,
+        }
+    }
+
+    fn open(&mut self, sink: SinkMaker) -> anyhow::Result<SocketAddr> {
+        let (rules, shared, store) = (
+            Arc::clone(&self.rules),
+            Arc::clone(&self.shared),
+            Arc::clone(&self.store),
+        );
+        let (dispatch, cancel, start_run) = (self.dispatch.clone(), self.cancel.clone(), self.start_run.clone());
+        let shared = Data::from(shared);
+        let server = HttpServer::new(move || {
+            // Once per worker, in its thread: connector and store door live beside the sockets.
+            let clock = shared.clock.clone();
+            let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock).start();
+            let store = store();
+            let doors = HttpDoors {
+                deliver: connector.recipient(),
+                dispatch: dispatch.clone(),
+                cancel: cancel.clone(),
+                start_run: start_run.clone(),
+                count: store.clone().recipient(),
+                list_events: store.clone().recipient(),
+                read_event: store.clone().recipient(),
+                list_runs: store.clone().recipient(),
+                load_run: store.clone().recipient(),
+                effects_of: store.clone().recipient(),
+                open_gates: store.clone().recipient(),
+                decide: store.clone().recipient(),
+                claim_key: store.clone().recipient(),
+                keep_answer: store.clone().recipient(),
+                audit: store.recipient(),
+            };
+            App::new()
+                .app_data(shared.clone())
+                .app_data(Data::new(doors))
+                .app_data(Data::new(github::Intake::new()))
+                .configure(routes::all)
+        })
+        .workers(self.workers)
+        .client_request_timeout(HEAD_PATIENCE)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(DRAIN_SECONDS)
+        .disable_signals()
+        .bind(self.listen)
+        .with_context(|| {
+            format!(
+                "cannot listen on {}; is another process there? (--listen, server.listen, WEBHOOK_PORT)",
+                self.listen
+            )
+        })?;
+        let address = server.addrs().first().copied().unwrap_or(self.listen);
+        let server = server.run();
+        self.running = Some(server.handle());
+        let _ = self.shared.address.set(address);
+        actix_rt::spawn(server);
+        Ok(address)
+    }
+}
+
+impl Connector for HttpDoor {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn start(&mut self, sink: SinkMaker) -> LocalBoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(async move {
+            let address = self.open(sink)?;
+            tracing::info!(%address, "the HTTP server listens");
+            Ok(())
+        })
+    }
+
+    fn stop(&mut self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.shared.set_ready(false);
+            if let Some(server) = self.running.take() {
+                server.stop(true).await;
+            }
+        })
+    }
+}
