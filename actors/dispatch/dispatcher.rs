@@ -133,20 +133,27 @@ impl Dispatcher {
                 for seq in &turn.done {
                     self.failed_tries.remove(seq);
                 }
+                let pause = !turn.failed.is_empty();
                 for seq in turn.failed {
                     *self.failed_tries.entry(seq).or_default() += 1;
                 }
                 self.again |= turn.more;
+                if pause {
+                    return self.work_after_a_pause(ctx);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "events wait: the store did not answer the dispatcher; it asks again in a second");
-                let pause = self.inner.clock.sleep(STORE_PAUSE);
-                self.again = true;
-                ctx.spawn(pause.into_actor(self).map(|(), this, ctx| this.go_on_or_rest(ctx)));
-                return;
+                return self.work_after_a_pause(ctx);
             }
         }
         self.go_on_or_rest(ctx);
+    }
+
+    fn work_after_a_pause(&mut self, ctx: &mut Context<Self>) {
+        self.again = true;
+        let pause = self.inner.clock.sleep(STORE_PAUSE);
+        ctx.spawn(pause.into_actor(self).map(|(), this, ctx| this.go_on_or_rest(ctx)));
     }
 
     fn go_on_or_rest(&mut self, ctx: &mut Context<Self>) {
@@ -203,14 +210,13 @@ impl Inner {
         for event in &events {
             match self.decide(event, &switched_off).await? {
                 Some(settlement) => settlements.push(settlement),
-                None if tries.get(&event.seq).copied().unwrap_or(0) + 1 >= TRIES => {
-                    tracing::error!(delivery.id = %event.envelope.id, "an event could not be routed and is set aside");
+                None if out_of_tries(tries, event.seq) => {
                     settlements.push(self.set_aside(event));
                 }
                 None => failed.push(event.seq),
             }
         }
-        let settled = ask(&self.doors.settle, SettleEvents(settlements)).await?;
+        let settled = self.settle(&events, settlements, tries, &mut failed).await?;
         for (event, settled) in events.iter().filter_map(|event| {
             settled
                 .iter()
@@ -226,6 +232,39 @@ impl Inner {
             more: events.len() == BATCH || !failed.is_empty(),
             failed,
         })
+    }
+
+    /// Settles all at once. What the store refuses to settle in company is tried alone, so that one bad event holds up nobody
+    /// else. It is set aside only where the store takes *that* at once: then the event is at fault, and not the store.
+    async fn settle(
+        &self,
+        events: &[StoredEvent],
+        settlements: Vec<Settlement>,
+        tries: &HashMap<EventSeq, u32>,
+        failed: &mut Vec<EventSeq>,
+    ) -> StoreResult<Vec<Settled>> {
+        match ask(&self.doors.settle, SettleEvents(settlements.clone())).await {
+            Err(StoreError::Failed(_)) => {}
+            answered => return answered,
+        }
+        let mut settled = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let seq = settlement.event;
+            match ask(&self.doors.settle, SettleEvents(vec![settlement])).await {
+                Ok(one) => settled.extend(one),
+                Err(StoreError::Failed(error)) => {
+                    tracing::error!(event = seq.0, error, "an event could not be settled");
+                    match events.iter().find(|event| event.seq == seq) {
+                        Some(event) if out_of_tries(tries, seq) => {
+                            settled.extend(ask(&self.doors.settle, SettleEvents(vec![self.set_aside(event)])).await?);
+                        }
+                        _ => failed.push(seq),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(settled)
     }
 
     /// Whoever has to act now is told. A full mailbox is no loss: its owner is at work and looks into the store when done.
@@ -381,6 +420,7 @@ impl Inner {
     }
 
     fn set_aside(&self, event: &StoredEvent) -> Settlement {
+        tracing::error!(delivery.id = %event.envelope.id, "an event is set aside (quarantined): it could not be settled");
         Settlement {
             quarantined: true,
             ..self.blank(event, format!("set aside: its routing failed {TRIES} times"))
@@ -438,6 +478,10 @@ impl Inner {
         let _ = self.doors.start_run.try_send(StartRun);
         Ok(opened)
     }
+}
+
+fn out_of_tries(tries: &HashMap<EventSeq, u32>, event: EventSeq) -> bool {
+    tries.get(&event).copied().unwrap_or(0) + 1 >= TRIES
 }
 
 /// One context per repository where `repos` lists some; everything else is shared.

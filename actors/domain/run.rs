@@ -251,6 +251,8 @@ pub enum Step {
     },
     /// A phase has come to an end; repeated for the same (phase, attempt) it changes nothing.
     PhaseEnded(PhaseEnd),
+    /// The run shows this as its current phase until the next one begins (`on_success.set_phase`).
+    Shown(PhaseName),
     /// The run waits for a person.
     Paused(super::NewApproval),
     /// The run has come to its end.

@@ -161,9 +161,9 @@ pub struct PhaseMessages {
 /// What a good end changes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct OnSuccess {
-    /// The name shown as the run's current phase from then on.
+    /// The name shown as the run's current phase until the next one begins.
     #[serde(default)]
-    pub set_phase: Option<String>,
+    pub set_phase: Option<super::PhaseName>,
     /// Labels added to the issue or pull request; each is a template.
     #[serde(default)]
     pub add_labels: Vec<String>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::SubsecRound;
 
 use super::normalize::{NotTaken, Taken, normalize};
 use super::verify::SignatureKeys;
@@ -57,7 +58,8 @@ impl GithubConnector {
             json: &json,
             bot_login: &self.rules.bot_login,
             managed: &self.rules.managed,
-            received_at: self.clock.now(),
+            // Milliseconds, as the store keeps every other instant.
+            received_at: self.clock.now().trunc_subsecs(3),
         })
         .map_err(|not_taken| match not_taken {
             NotTaken::InvalidJson => Verdict::InvalidJson,

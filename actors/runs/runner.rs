@@ -282,6 +282,9 @@ impl Story {
         if done.status == PhaseStatus::Succeeded {
             let effects = self.voice(facts, phase).on_success();
             self.unwritten.effects.extend(effects);
+            self.unwritten
+                .steps
+                .extend(phase.on_success.set_phase.clone().map(Step::Shown));
         }
         if let Some(name) = gate::gate_after(phase, done.status, &self.house.config.gates) {
             return self.ask(phase, name, facts).await;

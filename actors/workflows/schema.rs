@@ -127,7 +127,7 @@ const MESSAGE_KEYS: &[Key<PhaseMessages>] = &[
 
 const ON_SUCCESS_KEYS: &[Key<OnSuccess>] = &[
     key("set_phase", EVERY, |s, node, r| {
-        s.set_phase = r.word(node, "phase name")
+        s.set_phase = r.word(node, "phase name").and_then(|name| name.parse().ok())
     }),
     key("add_labels", EVERY, |s, node, r| {
         s.add_labels = r.texts(node, |r, node| r.template(node, Sees::After));

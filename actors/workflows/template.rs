@@ -27,6 +27,10 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
         "the door: `webhook`, `chat`, `api`, `cron`, `admin` or `approval`",
     ),
     (
+        "authorAssociation",
+        "GitHub's word for the author's standing, such as `MEMBER`",
+    ),
+    (
         "body",
         "text of the issue, pull request, comment or message that started the run",
     ),
@@ -35,6 +39,7 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
     ("command", "what a comment asked for"),
     ("commentBody", "text of the comment that asked"),
     ("error", "why the phase failed (in `messages.on_failure`)"),
+    ("eventType", "what happened, such as `issue.opened`"),
     ("failedChecks", "names of the checks that failed"),
     (
         "issueBody",
@@ -385,8 +390,11 @@ impl<'a> Facts<'a> {
         Some(value)
     }
 
+    /// Without the line ends that it closes with, as `$(…)` in a shell: they would tear holes into a sentence.
     fn output(&self, name: &str) -> Option<&'a str> {
-        self.outputs.get(name).map(String::as_str)
+        self.outputs
+            .get(name)
+            .map(|output| output.trim_end_matches(['\r', '\n']))
     }
 
     /// Whether `{{#if path}}` holds: not for what is missing, null, false, zero, empty text or an empty list.

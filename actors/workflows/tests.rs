@@ -340,10 +340,10 @@ fn the_first_comment_a_newcomer_sees_reads_well() {
          - **Issue:** ``Ask `me` @all``\n\
          - **From:** `ann`\n\
          - **Labels:** none yet\n\n\
-         It reads like a **question** of 4 words.\n\n\n\
+         It reads like a **question** of 4 words.\n\n\
          ### What happens next\n\n\
-         A maintainer takes it from here. No agent is configured, so this was only a look at the text. With one, I would now also\n\
-         look for duplicates, find the code that is concerned, and propose labels and a priority.\n\
+         A maintainer takes it from here. No agent is configured, so this was only a look at the text. With one, I would now also \
+         look for duplicates, find the code that is concerned, and propose labels and a priority. \
          To turn that on, set `runtimes.default` in `firstlight.yaml` to a command that reads a prompt and prints an answer.\n\n\
          *Firstlight, workflow `issue-triage`*\n"
     );

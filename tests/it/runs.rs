@@ -863,6 +863,7 @@ fn apply(run: &mut RunRecord, step: &Step, approvals: &mut Vec<NewApproval>) {
             run.phases
                 .push(executed(phase.as_str(), *attempt, PhaseStatus::Running, None));
         }
+        Step::Shown(phase) => run.summary.current_phase = Some(phase.clone()),
         Step::PhaseEnded(end) => {
             let known = run
                 .phases

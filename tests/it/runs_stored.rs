@@ -79,7 +79,7 @@ async fn a_gate_in_the_real_store_pauses_survives_a_restart_and_goes_on_once() {
             ("do".to_owned(), PhaseStatus::Succeeded),
         ]
     );
-    assert_eq!(record.phases[2].output.as_deref(), Some("x\nthe plan\n"));
+    assert_eq!(record.phases[2].output.as_deref(), Some("x\nthe plan"));
     let effects = house
         .store
         .send(EffectsOf {

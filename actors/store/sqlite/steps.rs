@@ -6,11 +6,8 @@ use rusqlite::{Connection, Row, params};
 use super::columns::{get, maybe_time, millis, text, time, word};
 use super::fault::Fault;
 use super::{approvals, effects, runs};
-use crate::domain::{PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, Step};
+use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, Step};
 use crate::messages::store::{RecordStep, StepTaken};
-
-/// What is written beside a phase that was at work when the service stopped.
-const INTERRUPTED: &str = "interrupted: the service stopped";
 
 /// Writes steps with what is said about them, unless the run is over.
 pub(super) fn record(db: &Connection, order: &RecordStep) -> Result<StepTaken, Fault> {
@@ -23,6 +20,7 @@ pub(super) fn record(db: &Connection, order: &RecordStep) -> Result<StepTaken, F
         match step {
             Step::PhaseStarted { phase, kind, attempt } => begin(db, run, phase, kind, *attempt, order.at)?,
             Step::PhaseEnded(end) => finish(db, run, end, order.at)?,
+            Step::Shown(phase) => show(db, run, phase, order.at)?,
             Step::Paused(question) => approvals::ask(db, run, question, order.at)?,
             Step::Ended { status, error } => {
                 runs::end(db, run, *status, error.as_deref(), order.at)?;
@@ -50,9 +48,14 @@ fn begin(
         )?
         .execute(params![run, phase.as_str(), attempt, kind, millis(at)])?;
     if fresh > 0 {
-        db.prepare_cached("UPDATE runs SET current_phase = ?2, updated_at = ?3 WHERE seq = ?1")?
-            .execute(params![run, phase.as_str(), millis(at)])?;
+        show(db, run, phase, at)?;
     }
+    Ok(())
+}
+
+fn show(db: &Connection, run: i64, phase: &PhaseName, at: DateTime<Utc>) -> Result<(), Fault> {
+    db.prepare_cached("UPDATE runs SET current_phase = ?2, updated_at = ?3 WHERE seq = ?1")?
+        .execute(params![run, phase.as_str(), millis(at)])?;
     Ok(())
 }
 
