@@ -1,6 +1,9 @@
 //! Where log lines go and what they look like: stderr, as text on a terminal and as JSON elsewhere. Writes no line itself.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Mutex;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -34,4 +37,15 @@ pub fn start(level: &str, format: LogFormat) {
         let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         lines.with_ansi(colours).try_init()
     };
+}
+
+/// Begins to log into a file, as text: for a command that has the terminal for itself.
+///
+/// # Errors
+/// When the file cannot be made.
+pub fn start_in_file(path: &Path) -> std::io::Result<()> {
+    let file = Mutex::new(File::create(path)?);
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info,actix_server=warn"));
+    let _ = lines.with_target(false).with_ansi(false).with_writer(file).try_init();
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! The command line, one command per file. Asks the server over HTTP or boots it; holds no rule of its own.
 
+pub mod client;
 pub mod config;
+pub mod fixtures;
+mod send;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,8 +12,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::boot;
+use actors::domain::Mistake;
+
 use crate::settings::{Flags, Sources};
+use crate::{boot, demo};
 
 /// The front door of repository automation: authenticated events in, workflow runs, durable replies out.
 #[derive(Debug, Parser)]
@@ -44,6 +49,12 @@ enum Command {
     /// Run the service (what happens without a command, too)
     #[command(after_help = "Example:\n  WEBHOOK_SECRET=… MANAGED_REPOS=acme/site firstlight serve")]
     Serve,
+    /// Tell the whole story once, with stand-ins: a signed delivery, a run, a reply
+    #[command(after_help = "Example:\n  firstlight demo --once")]
+    Demo(demo::DemoArgs),
+    /// Sign a realistic GitHub delivery and post it to a server
+    #[command(after_help = "Example:\n  firstlight send issues.opened --repo acme/site --title 'It broke'")]
+    Send(Box<send::SendArgs>),
     /// Check or print the settings
     #[command(
         subcommand,
@@ -81,6 +92,8 @@ pub fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&sources),
+        Command::Demo(args) => demo::run(&args),
+        Command::Send(args) => send::run(&args, &sources),
         Command::Config(command) => config::run(&command, &sources, |loaded| {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
@@ -99,4 +112,18 @@ pub mod exit {
     pub const USAGE: u8 = 2;
     /// What a person wrote into settings or workflows is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIGURATION: u8 = 78;
+}
+
+/// All mistakes at once, each with its place.
+pub(crate) fn report(mistakes: &[Mistake]) -> ExitCode {
+    for mistake in mistakes {
+        eprintln!("{mistake}");
+    }
+    let count = if mistakes.len() == 1 {
+        "1 mistake".to_owned()
+    } else {
+        format!("{} mistakes", mistakes.len())
+    };
+    eprintln!("firstlight: {count} in the configuration; nothing was started");
+    ExitCode::from(exit::CONFIGURATION)
 }

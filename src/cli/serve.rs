@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use actors::clock::SystemClock;
-use actors::domain::Mistake;
 
-use super::exit;
+use super::{exit, report};
 use crate::boot::{self, BootError, Called};
 use crate::logging;
 use crate::settings::{Loaded, Settings, Sources};
@@ -43,25 +42,5 @@ async fn serve(loaded: &Loaded) -> ExitCode {
     match called {
         Ok(Called::Signal(_)) => ExitCode::SUCCESS,
         Ok(Called::Bell(_)) | Err(_) => ExitCode::from(exit::RUNTIME),
-    }
-}
-
-/// All mistakes at once, each with its place.
-fn report(mistakes: &[Mistake]) -> ExitCode {
-    for mistake in mistakes {
-        eprintln!("{mistake}");
-    }
-    eprintln!(
-        "firstlight: {} in the configuration; nothing was started",
-        count(mistakes.len())
-    );
-    ExitCode::from(exit::CONFIGURATION)
-}
-
-fn count(mistakes: usize) -> String {
-    if mistakes == 1 {
-        "1 mistake".into()
-    } else {
-        format!("{mistakes} mistakes")
     }
 }

@@ -1,0 +1,81 @@
+//! How commands speak to a server: one exchange over HTTP, and what to say when nobody is there. Knows no command.
+
+use std::time::Duration;
+
+use awc::Client;
+use awc::error::{ConnectError, SendRequestError};
+
+/// How long one exchange may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The largest answer that is read, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, as text.
+    pub text: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Nobody listens there.
+    #[error("server not running at {0}; start it with: firstlight serve")]
+    NotRunning(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A client that follows no redirects. Made inside the arbiter where it is used.
+#[must_use]
+pub fn client() -> Client {
+    // What it brings is chosen once per process; a second choice is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().timeout(PATIENCE).disable_redirects().finish()
+}
+
+/// Posts a body, or reads where there is none.
+///
+/// # Errors
+/// When nobody listens at `base`, or the exchange breaks off.
+pub async fn exchange(
+    client: &Client,
+    base: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Vec<u8>>,
+) -> Result<Answered, NoAnswer> {
+    let url = format!("{}{path}", base.trim_end_matches('/'));
+    let mut request = if body.is_some() {
+        client.post(&url)
+    } else {
+        client.get(&url)
+    };
+    for (name, value) in headers {
+        request = request.insert_header((*name, *value));
+    }
+    let sent = match body {
+        Some(body) => request.send_body(body).await,
+        None => request.send().await,
+    };
+    let mut response = sent.map_err(|error| match error {
+        SendRequestError::Connect(ConnectError::Io(_) | ConnectError::Timeout | ConnectError::Resolver(_)) => {
+            NoAnswer::NotRunning(base.to_owned())
+        }
+        error => NoAnswer::Failed(format!("no answer from {base}: {error}")),
+    })?;
+    let bytes = response
+        .body()
+        .limit(ANSWER_LIMIT)
+        .await
+        .map_err(|error| NoAnswer::Failed(format!("the answer of {base} broke off: {error}")))?;
+    Ok(Answered {
+        status: response.status().as_u16(),
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+    })
+}
