@@ -19,7 +19,7 @@ use actors::system::{System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
 
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens};
+use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens, TrustedProxies};
 use crate::secrets::SecretsFolder;
 use crate::settings::{self, Loaded, Settings};
 
@@ -152,6 +152,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             .as_ref()
             .map_or("build", |workflow| workflow.as_str())
             .to_owned(),
+        trusted_proxies(settings),
         clock,
     ));
     let mut registry = ConnectorRegistry::default();
@@ -269,6 +270,11 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
         system.cancel(),
         system.start_run(),
     )
+}
+
+fn trusted_proxies(settings: &Settings) -> TrustedProxies {
+    let networks = settings.server.trusted_proxies.clone();
+    Box::new(move |address| networks.iter().any(|network| network.contains(address)))
 }
 
 fn runs_config(settings: &Settings) -> RunsConfig {

@@ -79,6 +79,12 @@ impl Global {
     }
 }
 
+/// The tree of commands, for whoever documents or checks it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -98,7 +104,7 @@ pub fn main() -> ExitCode {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "firstlight", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut command(), "firstlight", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
     }

@@ -8,9 +8,11 @@ mod github;
 mod health;
 mod idempotency;
 mod problem;
+mod proxies;
 mod routes;
 mod server;
 
 pub use auth::{Admin, Claims, Tokens};
 pub use body::BodyBudget;
+pub use proxies::TrustedProxies;
 pub use server::{HttpDoor, HttpDoors, HttpShared};

@@ -25,6 +25,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::auth::Admin;
 use super::body::BodyBudget;
+use super::proxies::TrustedProxies;
 use super::{github, routes};
 
 /// Seconds that requests in flight have to finish when the server stops.
@@ -46,6 +47,8 @@ pub struct HttpShared {
     pub admin: Admin,
     /// Which workflow `POST /api/build` starts.
     pub build_workflow: String,
+    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    pub trusted: TrustedProxies,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -60,6 +63,7 @@ impl HttpShared {
         body_budget: BodyBudget,
         admin: Admin,
         build_workflow: String,
+        trusted: TrustedProxies,
         clock: SharedClock,
     ) -> Self {
         Self {
@@ -67,6 +71,7 @@ impl HttpShared {
             body_budget,
             admin,
             build_workflow,
+            trusted,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),

@@ -9,3 +9,4 @@ mod runs;
 mod runs_stored;
 mod settings;
 mod support;
+mod tidy;

@@ -457,9 +457,11 @@ async fn a_token_that_died_before_its_time_is_replaced_on_the_way() {
 
 #[actix::test]
 async fn a_wrong_key_is_answered_with_the_name_of_the_setting() {
-    let key = include_bytes!("support/other_key.der");
+    let key = STANDARD
+        .decode(include_str!("support/other_key.txt").replace('\n', ""))
+        .expect("base64");
     let house = House::start_as(|_| {
-        let pem = pem("RSA PRIVATE KEY", key);
+        let pem = pem("RSA PRIVATE KEY", &key);
         Credentials::App(AppCredentials::new(APP_ID, &pem, None).expect("a key, but not this App's"))
     });
     let number = house.issue("acme/site");

@@ -1,4 +1,4 @@
-//! `GET /admin/api/events[/:id]`. Reads only.
+//! `GET /admin/api/events[/:id]`: what was accepted and what became of it. Reads only.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};

@@ -24,6 +24,7 @@ use tracing_actix_web::RequestId;
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
 use super::problem::Problem;
+use super::proxies::client_address;
 use super::server::{HttpDoors, HttpShared};
 
 /// How long a token is valid.
@@ -119,7 +120,7 @@ pub(crate) async fn login(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let now = shared.clock.now();
-    let from = request.peer_addr().map(|address| address.ip());
+    let from = client_address(&request, &shared.trusted);
     let throttle = || {
         shared
             .admin
