@@ -1,6 +1,7 @@
 //! The connector contract (name, start, stop, one sink for envelopes) and the registry. Knows no connector by name.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
@@ -29,6 +30,24 @@ pub trait Connector {
 pub struct EnvelopeSink {
     record: Recipient<RecordEvent>,
     arrived: Recipient<EventArrived>,
+    knock: Knock,
+}
+
+/// Whether the dispatcher was told already that something waits. One nudge wakes it for a whole burst: a wake-up for each
+/// of ten thousand events a second costs a tenth of the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Knock(Arc<AtomicBool>);
+
+impl Knock {
+    /// True for the first who knocks since it was [answered](Self::answer).
+    fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Called by the dispatcher *before* it reads what waits: whoever knocks after that is heard again.
+    pub fn answer(&self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl EnvelopeSink {
@@ -45,10 +64,14 @@ impl EnvelopeSink {
                 MailboxError::Closed => StoreError::Closed,
                 MailboxError::Timeout => StoreError::Busy,
             })??;
-        if let Recorded::Fresh(seq) = recorded {
-            // A full mailbox means that the dispatcher is at work and reads on until nothing waits; a closed one, that
-            // the house goes down and takes the event up again at its next start.
-            let _ = self.arrived.try_send(EventArrived { seq });
+        if let Recorded::Fresh(seq) = recorded
+            && self.knock.first()
+        {
+            // A full mailbox loses the nudge and nothing else: the next one knocks again, and the dispatcher looks by itself
+            // now and then. A closed one means that the house goes down and takes the event up at its next start.
+            if self.arrived.try_send(EventArrived { seq }).is_err() {
+                self.knock.answer();
+            }
         }
         Ok(recorded)
     }
@@ -59,18 +82,21 @@ impl EnvelopeSink {
 pub struct SinkMaker {
     record: Arc<dyn Fn() -> Recipient<RecordEvent> + Send + Sync>,
     arrived: Recipient<EventArrived>,
+    knock: Knock,
 }
 
 impl SinkMaker {
-    /// `record` opens a door to the store in the thread that calls it; `arrived` is the dispatcher's.
+    /// `record` opens a door to the store in the thread that calls it; `arrived` is the dispatcher's, and so is `knock`.
     #[must_use]
     pub fn new(
         record: impl Fn() -> Recipient<RecordEvent> + Send + Sync + 'static,
         arrived: Recipient<EventArrived>,
+        knock: Knock,
     ) -> Self {
         Self {
             record: Arc::new(record),
             arrived,
+            knock,
         }
     }
 
@@ -80,6 +106,7 @@ impl SinkMaker {
         EnvelopeSink {
             record: (self.record)(),
             arrived: self.arrived.clone(),
+            knock: self.knock.clone(),
         }
     }
 }
@@ -186,7 +213,16 @@ mod tests {
     fn nowhere() -> SinkMaker {
         let deaf = Deaf.start();
         let arrived = deaf.clone().recipient();
-        SinkMaker::new(move || deaf.clone().recipient(), arrived)
+        SinkMaker::new(move || deaf.clone().recipient(), arrived, Knock::default())
+    }
+
+    #[test]
+    fn a_burst_knocks_once_and_whoever_comes_after_the_answer_is_heard_again() {
+        let knock = Knock::default();
+        assert!(knock.first());
+        assert!(!knock.clone().first());
+        knock.answer();
+        assert!(knock.first());
     }
 
     #[actix_rt::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::clock::SharedClock;
-use crate::connectors::SinkMaker;
+use crate::connectors::{Knock, SinkMaker};
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::Bells;
@@ -36,6 +36,7 @@ pub struct System {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
     replier: Addr<Replier>,
+    knock: Knock,
 }
 
 impl System {
@@ -81,6 +82,7 @@ impl System {
             bells.bell("run supervisor"),
         )
         .start();
+        let knock = Knock::default();
         let dispatcher = Dispatcher::new(
             DispatcherDoors {
                 unsettled: door.clone().recipient(),
@@ -91,6 +93,7 @@ impl System {
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),
                 effects_queued: replier.clone().recipient(),
+                knock: knock.clone(),
             },
             config.dispatcher,
             clock.clone(),
@@ -102,6 +105,7 @@ impl System {
             dispatcher,
             supervisor,
             replier,
+            knock,
         })
     }
 
@@ -115,7 +119,11 @@ impl System {
     #[must_use]
     pub fn sink(&self) -> SinkMaker {
         let door = self.store_door();
-        SinkMaker::new(move || door().recipient(), self.dispatcher.clone().recipient())
+        SinkMaker::new(
+            move || door().recipient(),
+            self.dispatcher.clone().recipient(),
+            self.knock.clone(),
+        )
     }
 
     /// The door of those who bring no event.

@@ -236,6 +236,15 @@ fn spawn(order: &Order) -> Result<Child, String> {
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot start {program:?} ({}): {}", order.setting, why_not(&error)))
+        .inspect(step_back)
+}
+
+/// Whatever a phase computes can wait; a sender that knocks cannot.
+fn step_back(child: &Child) {
+    const NICE: i32 = 10;
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    // It may be over already, and it runs at the usual priority where this is not allowed.
+    let _ = rustix::process::setpriority_process(pid, NICE);
 }
 
 fn why_not(error: &io::Error) -> String {

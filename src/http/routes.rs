@@ -35,6 +35,7 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
+                .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))
                 .route("/workflow-runs", web::get().to(admin::runs::list))

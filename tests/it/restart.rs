@@ -223,3 +223,72 @@ async fn an_unsigned_service_on_an_open_address_is_refused() {
         "{words}"
     );
 }
+
+/// A volume of its own, gone with its value.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    /// `None` where this user may not mount one.
+    fn of_megabytes(size: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|mount| mount.status.success());
+        mounted.then_some(Self(folder))
+    }
+
+    fn grow_to_megabytes(&self, size: u32) {
+        let grown = std::process::Command::new("mount")
+            .args(["-o", &format!("remount,size={size}m")])
+            .arg(self.0.path())
+            .status();
+        assert!(grown.is_ok_and(|status| status.success()));
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[actix_rt::test]
+async fn a_full_disk_refuses_with_503_and_recovers_by_itself() {
+    let Some(volume) = Volume::of_megabytes(3) else {
+        eprintln!("SKIPPED: a_full_disk_refuses_with_503_and_recovers_by_itself needs the right to mount a tmpfs");
+        return;
+    };
+    let served = Served::start(volume.0.path(), &env());
+    let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
+    let post = async |id: &str| {
+        let mut payload = issue("closed", 1, "It broke");
+        // Not to be compressed away.
+        let noise: String = (0..100).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+        payload["issue"]["body"] = noise.into();
+        let delivery = Delivery::signed("issues", id, payload.to_string());
+        let mut request = client.post(format!("http://{}/webhooks/github", served.address));
+        for (name, value) in &delivery.headers {
+            request = request.append_header((name.as_str(), value.as_str()));
+        }
+        let answer = request.send_body(delivery.body).await.expect("an answer");
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after"))
+    };
+    let mut accepted = 0;
+    let refused = loop {
+        match post(&format!("before-{accepted}")).await {
+            (202, _) => accepted += 1,
+            other => break other,
+        }
+        assert!(accepted < 2_000, "3 MB are never full");
+    };
+    assert_eq!(refused, (503, true), "after {accepted} accepted");
+    volume.grow_to_megabytes(30);
+    assert_eq!(post("after").await.0, 202, "there is room again");
+    let (status, _) = served.terminate();
+    assert_eq!(status.code(), Some(0));
+}

@@ -115,7 +115,11 @@ const NEIGHBOURS: &[(&str, &[&str])] = &[
     ("github", &["clock", "connectors", "domain", "house", "messages"]),
     ("outbound", &["clock", "domain", "house", "messages"]),
     ("workflows", &["domain", "yaml"]),
-    ("dispatch", &["clock", "domain", "house", "messages", "workflows"]),
+    // `connectors` for the knock at its door.
+    (
+        "dispatch",
+        &["clock", "connectors", "domain", "house", "messages", "workflows"],
+    ),
     ("runs", &["clock", "domain", "house", "messages", "workflows"]),
     ("store", &["clock", "domain", "messages"]),
     // Alone names every actor.

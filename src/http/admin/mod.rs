@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 pub(crate) mod events;
 pub(crate) mod runs;
+pub(crate) mod stats;
 
 use super::problem::Problem;
 

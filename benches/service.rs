@@ -1,0 +1,174 @@
+//! The whole service against its ceilings: `cargo bench --bench service` (`-- --quick`, `-- --full`). Informs; never fails a build.
+//!
+//! The ceiling is a bare actix-web handler that reads the same body, verifies the same HMAC and answers 202. Ceiling, service
+//! and load generator share the machine; every ratio is between rounds of one run that were taken in turn.
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use actors::domain::Secret;
+use firstlight::cli::fixtures::{Details, payload};
+
+use support::load::{Load, Shot, fire};
+use support::processes::{Ceiling, Service, ceiling_main};
+use support::table::Table;
+
+const SECRET: &str = "a webhook secret of the benchmark";
+const CONNECTIONS: usize = 32;
+
+struct Plan {
+    rounds: usize,
+    round: Duration,
+    filled: &'static [u64],
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|arg| arg == "--ceiling") {
+        return ceiling_main(SECRET);
+    }
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let plan = Plan {
+        rounds: if has("--quick") { 2 } else { 5 },
+        round: Duration::from_secs(if has("--quick") { 1 } else { 4 }),
+        filled: if has("--full") {
+            &[1_000, 100_000, 1_000_000]
+        } else {
+            &[1_000, 100_000]
+        },
+    };
+    let mut table = Table::default();
+    throughput(&plan, &mut table);
+    for events in plan.filled {
+        filled(*events, &mut table);
+    }
+    table.print();
+}
+
+/// A delivery of the fixture, signed once; every request gets an id of its own.
+fn shot(name: &str, repo: &str, signed: bool) -> Shot {
+    let details = Details {
+        repo: repo.to_owned(),
+        ..Details::default()
+    };
+    let (event, payload) = payload(name, &details).expect("a known fixture");
+    let body = payload.to_string().into_bytes();
+    let signature = match signed {
+        true => actors::github::sign(&Secret::new(SECRET), &body),
+        false => format!("sha256={}", "0".repeat(64)),
+    };
+    Shot {
+        event: event.to_owned(),
+        signature,
+        body,
+    }
+}
+
+fn throughput(plan: &Plan, table: &mut Table) {
+    let ceiling = Ceiling::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::start(folder.path(), SECRET);
+    table.at_most("idle RSS, MB", service.rss_mb(), 30.0);
+
+    let opened = shot("issues.opened", "acme/site", true);
+    let rows = [
+        (
+            "filtered (unmapped event)",
+            shot("star.created", "acme/site", true),
+            200,
+            0.7,
+        ),
+        (
+            "filtered (repo not managed)",
+            shot("issues.opened", "else/where", true),
+            200,
+            0.7,
+        ),
+        ("bad signature", shot("issues.opened", "acme/site", false), 401, 0.8),
+        (
+            "accepted, routed to nothing",
+            shot("issues.closed", "acme/site", true),
+            202,
+            0.25,
+        ),
+        ("accepted, starts a run", opened.clone(), 202, 0.25),
+    ];
+    for (name, shot, status, least) in rows {
+        let (mut ratios, mut rates, mut p50s, mut p99s, mut peak) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
+        let before = service.counts();
+        let mut accepted = 0;
+        for _ in 0..plan.rounds {
+            // The same bytes at both; a refused one costs the ceiling its digest, too.
+            let top = run(
+                &ceiling.address,
+                if status == 401 { &opened } else { &shot },
+                plan.round,
+            );
+            let real = run(&service.address, &shot, plan.round);
+            assert_eq!(
+                real.statuses.keys().copied().collect::<Vec<_>>(),
+                [status],
+                "{name}: other answers than expected"
+            );
+            accepted += real.requests;
+            ratios.push(real.per_second() / top.per_second());
+            rates.push(real.per_second());
+            p50s.push(real.percentile_ms(0.5));
+            p99s.push(real.percentile_ms(0.99));
+            peak = peak.max(service.rss_mb());
+        }
+        table.at_least(&format!("{name}, ratio to the ceiling"), &ratios, least);
+        table.tell(&format!("{name}, requests/s"), &rates);
+        table.tell(&format!("{name}, p50 ms"), &p50s);
+        if status == 202 {
+            table.at_most_of(&format!("{name}, p99 ms"), &p99s, 40.0);
+            table.at_most(&format!("{name}, RSS MB"), peak, 120.0);
+            let after = service.counts();
+            let commits = (after.commits - before.commits) as f64 / accepted.max(1) as f64;
+            table.tell(&format!("{name}, commits per accepted event"), &[commits]);
+        }
+    }
+    let top: Vec<f64> = (0..plan.rounds)
+        .map(|_| run(&ceiling.address, &opened, plan.round).per_second())
+        .collect();
+    table.tell("ceiling, requests/s", &top);
+    let began = Instant::now();
+    let left = service.wait_for_quiet(Duration::from_secs(60));
+    table.tell("backlog worked off after the load, s", &[began.elapsed().as_secs_f64()]);
+    if left > 0 {
+        table.tell("events still unsettled after a minute", &[left as f64]);
+    }
+}
+
+fn run(address: &str, shot: &Shot, round: Duration) -> Load {
+    fire(address, shot, CONNECTIONS, round)
+}
+
+/// How the service starts and lists with so many events stored.
+fn filled(events: u64, table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fill(folder.path(), events);
+    let began = Instant::now();
+    let service = Service::start_without_waiting(folder.path(), SECRET);
+    service.wait_for_health();
+    let started = began.elapsed().as_secs_f64() * 1000.0;
+    table.at_most(&format!("cold start with {events} events, ms"), started, 300.0);
+    let bytes = std::fs::metadata(folder.path().join("state/firstlight.db")).map_or(0, |file| file.len());
+    table.tell(&format!("bytes per event at {events}"), &[bytes as f64 / events as f64]);
+    for (name, path) in [
+        ("events", "/admin/api/events?limit=50"),
+        ("events of one repo", "/admin/api/events?limit=50&repo=acme/site"),
+        ("runs", "/admin/api/workflow-runs?limit=20"),
+    ] {
+        let times: Vec<f64> = (0..50).map(|_| service.timed_get_ms(path)).collect();
+        table.tell(&format!("list of {name} at {events} events, ms"), &times);
+    }
+}
+
+/// Puts settled events into a fresh store through its own door.
+fn fill(folder: &Path, events: u64) {
+    support::fill::with_events(&folder.join("state"), events, &shot("issues.closed", "acme/site", true));
+}
