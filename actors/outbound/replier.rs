@@ -31,10 +31,6 @@ const MAILBOX: usize = 64;
 const LONGEST_NAP: TimeDelta = TimeDelta::minutes(10);
 /// Waits after the store failed, growing from the first to the second.
 const STORE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// A lane waits behind an effect whose next try is at most so far away. Beyond that the effect steps aside: one comment that
-/// GitHub keeps failing on must not silence its owner for two days.
-const FOLLOWERS_WAIT: TimeDelta = TimeDelta::minutes(15);
-
 /// To whom the replier speaks.
 #[derive(Clone)]
 pub struct ReplierDoors {
@@ -202,9 +198,8 @@ impl Replier {
                     if waited {
                         *replier.waits.entry(seq).or_insert(0) += 1;
                     }
-                    if waited || at - replier.clock.now() <= FOLLOWERS_WAIT {
-                        replier.lanes.insert(lane, Lane::Until(at));
-                    }
+                    // Its followers wait with it, as they do in the store: who answers a thread out of order says nonsense.
+                    replier.lanes.insert(lane, Lane::Until(at));
                     replier.look(ctx);
                 }
                 Carried::Stumbled(error) => {
