@@ -1,19 +1,26 @@
-//! Replies on their way to GitHub: the real replier and the real client, over a GitHub of our own and an outbox in memory.
+//! Replies on their way to GitHub: the real replier and the real client, over a GitHub of our own; the outbox in memory, and once on disk.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use actors::clock::Clock;
-use actors::domain::{Effect, EffectSeq, EffectState, Reaction, RepoName, Secret};
+use actors::clock::{Clock, SharedClock};
+use actors::domain::{
+    BodyFormat, Effect, EffectSeq, EffectState, EventEnvelope, EventType, NewEffect, NewEvent, RawBody, Reaction,
+    Recorded, ReplyTo, RepoName, Secret, Source,
+};
 use actors::github::client::{AppCredentials, Credentials, GithubClient, GithubClientConfig};
 use actors::house::{Belfry, Bells};
 use actors::messages::github::{GithubFault, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
+use actors::messages::store::{EffectsOf, RecordEvent, SettleEvents, Settlement};
 use actors::outbound::replier::{Replier, ReplierDoors};
+use actors::store::StoreDoor;
+use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use firstlight::demo::github::{APP_ID, Fault, GithubStandIn};
 
 use crate::support::clock::ManualClock;
@@ -319,6 +326,115 @@ async fn a_follower_never_overtakes_a_reply_that_waits_for_its_next_try() {
         "{bodies:?}"
     );
     house.finish().await;
+}
+
+#[actix::test]
+async fn a_restart_neither_repeats_a_reply_nor_lets_its_follower_overtake() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let clock = ManualClock::new();
+    let shared: SharedClock = Arc::new(clock.clone());
+    let github = GithubStandIn::start(shared.clone()).expect("a free port");
+    let number = github.opens_issue("acme/site", "it broke", "on a Tuesday");
+    let boot = || {
+        let options = SqliteOptions::at(folder.path().join("firstlight.db"));
+        let sqlite = SqliteStore::open(options, shared.clone()).expect("opens");
+        let store = StoreDoor::new(Arc::new(sqlite)).start();
+        let (bells, _belfry) = Bells::hang();
+        let config = GithubClientConfig::new(github.url().parse().expect("a URL"), app(&github));
+        let client = GithubClient::new(config, shared.clone(), bells.bell("github client")).start();
+        let doors = ReplierDoors {
+            due: store.clone().recipient(),
+            claim: store.clone().recipient(),
+            settle: store.clone().recipient(),
+            perform: client.recipient(),
+        };
+        let replier = Replier::new(doors, shared.clone(), 8, bells.bell("replier")).start();
+        (store, replier)
+    };
+    let (store, replier) = boot();
+    say_in_answer_to_an_event(&store, number, &["one", "two"], clock.now()).await;
+
+    // GitHub has the first and its answer is lost; then the process goes down.
+    github.script(Fault::Swallow);
+    replier.send(EffectsQueued).await.expect("the replier lives");
+    replier.send(AwaitQuiet).await.expect("the replier lives");
+    replier.send(Finish).await.expect("the replier lives");
+    drop((store, replier));
+
+    // The second is due, the first is not yet: both wait.
+    let (store, replier) = boot();
+    assert_eq!(replier.send(AwaitQuiet).await.expect("the replier lives"), 0);
+    clock.pass(SECOND).await;
+    github.comment_number(2).await;
+    replier.send(AwaitQuiet).await.expect("the replier lives");
+    let bodies: Vec<_> = github
+        .comments("acme/site", number)
+        .into_iter()
+        .map(|c| c.body)
+        .collect();
+    assert_eq!(bodies.len(), 2, "{bodies:?}");
+    assert!(
+        bodies[0].starts_with("one") && bodies[1].starts_with("two"),
+        "{bodies:?}"
+    );
+    let order = EffectsOf {
+        run: None,
+        event: Some("d-1".to_owned()),
+    };
+    let effects = store.send(order).await.expect("open").expect("reads");
+    let stands: Vec<_> = effects.iter().map(|effect| (effect.state, effect.attempts)).collect();
+    assert_eq!(stands, [(EffectState::Done, 2), (EffectState::Done, 1)]);
+    replier.send(Finish).await.expect("the replier lives");
+    github.stop().await;
+}
+
+/// Records an event and settles it with these comments, as the dispatcher does.
+async fn say_in_answer_to_an_event(store: &Addr<StoreDoor>, number: u64, bodies: &[&str], at: DateTime<Utc>) {
+    let envelope = EventEnvelope {
+        id: "d-1".parse().expect("a delivery id"),
+        source: Source::Github,
+        kind: EventType::IssueOpened,
+        repo: Some(name("acme/site")),
+        issue_number: Some(number),
+        pr_number: None,
+        sender: "ann".to_owned(),
+        sender_is_bot: false,
+        body: String::new(),
+        title: None,
+        labels: None,
+        author_association: None,
+        reply_to: ReplyTo::Nobody,
+        timestamp: at,
+    };
+    let event = NewEvent {
+        envelope: envelope.clone(),
+        raw: RawBody::keep(BodyFormat::Json, b"{}"),
+    };
+    let recorded = store.send(RecordEvent(event)).await.expect("open").expect("records");
+    let Recorded::Fresh(event) = recorded else {
+        panic!("a fresh event was seen before");
+    };
+    let effects = bodies.iter().map(|body| NewEffect {
+        key: format!("event:d-1/{body}").parse().expect("a key"),
+        effect: comment("acme/site", number, body),
+        run: None,
+        event: Some(envelope.id.clone()),
+    });
+    let settlement = Settlement {
+        event,
+        outcome: "answered".to_owned(),
+        quarantined: false,
+        open: None,
+        decide: None,
+        effects: effects.collect(),
+        otherwise: Vec::new(),
+        at,
+    };
+    store
+        .send(SettleEvents(vec![settlement]))
+        .await
+        .expect("open")
+        .expect("settles");
 }
 
 #[actix::test]
@@ -649,6 +765,8 @@ async fn no_token_reaches_an_error_or_a_log() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || logs.clone())
         .finish();
+    // While there is one subscriber alone, a line that another thread comes to first is switched off for all threads. So there are two.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let house = House::start_as(personal);

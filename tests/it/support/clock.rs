@@ -10,6 +10,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
+/// How long a test waits for a sleeper that does not come, before it fails with words. In real time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Starts at 2026-01-02T03:04:05Z; chance is always 0.
 #[derive(Debug, Clone)]
 pub(crate) struct ManualClock(Arc<Inner>);
@@ -76,7 +79,10 @@ impl ManualClock {
                     return;
                 }
             }
-            changed.changed().await.expect("the clock outlives its watchers");
+            let news = tokio::time::timeout(PATIENCE, changed.changed()).await;
+            let ends: Vec<_> = self.0.lock().sleepers.values().map(|(end, _)| *end).collect();
+            news.unwrap_or_else(|_| panic!("nobody sleeps for {wait:?} at {}: {ends:?}", self.now()))
+                .expect("the clock outlives its watchers");
         }
     }
 

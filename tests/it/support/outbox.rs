@@ -9,6 +9,9 @@ use actors::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, SettleEff
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+/// How long a test waits for something that does not come, before it fails with words. In real time.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// A handle on the effects; clones share them.
 #[derive(Clone)]
 pub(crate) struct Outbox(Arc<Inner>);
@@ -87,7 +90,10 @@ impl Outbox {
             if effect.state == state && effect.attempts >= attempts {
                 return effect;
             }
-            changed.changed().await.expect("the outbox outlives its watchers");
+            let news = tokio::time::timeout(PATIENCE, changed.changed()).await;
+            let news =
+                news.unwrap_or_else(|_| panic!("nothing moved while waiting for {state:?}: {:?}", self.get(seq)));
+            news.expect("the outbox outlives its watchers");
         }
     }
 
@@ -137,7 +143,16 @@ impl Handler<ReadDueEffects> for Outbox {
             .filter(|effect| !order.busy_lanes.contains(&effect.effect.lane()))
             .cloned()
             .collect();
-        let (due, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|effect| effect.due_at <= order.now);
+        // As in the store, nobody in a lane is due before the first of it is.
+        let head = |lane: String| {
+            open.iter()
+                .find(|effect| effect.effect.lane() == lane)
+                .map(|effect| effect.due_at)
+        };
+        let ready = |effect: &StoredEffect| {
+            effect.due_at <= order.now && head(effect.effect.lane()).is_some_and(|at| at <= order.now)
+        };
+        let (due, rest): (Vec<_>, Vec<_>) = open.iter().cloned().partition(ready);
         let next = rest.iter().map(|effect| effect.due_at).min();
         Ok(DueEffects {
             due: due.into_iter().take(order.limit).collect(),
