@@ -198,6 +198,71 @@ async fn a_gate_waits_for_a_maintainer_and_one_answer_resumes_the_run_once() {
 }
 
 #[actix_rt::test]
+async fn a_repeated_answer_under_one_idempotency_key_is_answered_alike() {
+    let overlay = tempfile::tempdir().expect("a folder");
+    let app = TestApp::start_with(&[("GITHUB_TOKEN", "")], &gated(overlay.path())).await;
+    app.accept("issue_comment", &comment(1, "OWNER", "@last-light build"))
+        .await;
+    app.settle().await;
+    let approvals = app.read("/admin/api/approvals").await["approvals"].clone();
+    let path = format!(
+        "/admin/api/approvals/{}/respond",
+        approvals[0]["id"].as_str().expect("an id")
+    );
+    let token = app.login().await;
+    for _ in 0..2 {
+        let key = [("idempotency-key", "answer-1")];
+        let answer = app
+            .post_with(&path, Some(&token), &key, &json!({ "decision": "approved" }))
+            .await;
+        assert_eq!((answer.status, answer.json()), (200, json!({ "status": "approved" })));
+    }
+    let late = app.post(&path, Some(&token), &json!({ "decision": "rejected" })).await;
+    assert_eq!(
+        (late.status, late.json()),
+        (400, json!({ "error": "already approved" }))
+    );
+    app.finish().await;
+}
+
+#[actix_rt::test]
+async fn a_run_is_cancelled_once() {
+    let overlay = tempfile::tempdir().expect("a folder");
+    let app = TestApp::start_with(&[("GITHUB_TOKEN", "")], &gated(overlay.path())).await;
+    let id = app
+        .accept("issue_comment", &comment(1, "OWNER", "@last-light build"))
+        .await;
+    app.settle().await;
+    let run = app.event(&id).await["runId"].as_str().expect("a run").to_owned();
+    let path = format!("/admin/api/workflow-runs/{run}/cancel");
+    let token = app.login().await;
+    let cancelled = app.post(&path, Some(&token), &json!({})).await;
+    assert_eq!(
+        (cancelled.status, cancelled.json()),
+        (200, json!({ "cancelled": run, "killedContainers": [] }))
+    );
+    let again = app.post(&path, Some(&token), &json!({})).await;
+    assert_eq!(
+        (again.status, again.json()),
+        (400, json!({ "error": "cannot cancel a run with status 'cancelled'" }))
+    );
+    assert!(
+        app.read("/admin/api/approvals").await["approvals"]
+            .as_array()
+            .expect("a list")
+            .is_empty()
+    );
+    let unknown = app
+        .post("/admin/api/workflow-runs/x/cancel", Some(&token), &json!({}))
+        .await;
+    assert_eq!(
+        (unknown.status, unknown.json()),
+        (404, json!({ "error": "workflow run not found" }))
+    );
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn a_gate_is_answered_by_a_comment_too_and_a_rejection_says_who_and_why() {
     let overlay = tempfile::tempdir().expect("a folder");
     let app = TestApp::start_with(&[], &gated(overlay.path())).await;

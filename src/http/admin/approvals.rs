@@ -1,13 +1,15 @@
 //! `/admin/api/approvals`: what waits for a person, and the answer.
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::{ApprovalId, Decided, Decision};
 use actors::messages::runs::StartRun;
 use actors::messages::store::{Answer, Decide, OpenGates};
 use serde_json::{Value, json};
 
 use crate::http::auth::Caller;
+use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 
@@ -19,6 +21,7 @@ pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem
 
 /// `{decision, reason?}` → `{status}`; compare-and-set, so the second answer is 400 `already approved`.
 pub(crate) async fn respond(
+    request: HttpRequest,
     id: Path<String>,
     body: Bytes,
     caller: ReqData<Caller>,
@@ -46,14 +49,17 @@ pub(crate) async fn respond(
         response,
         at: shared.clock.now(),
     };
-    match doors.decide.send(Decide(answer)).await?? {
-        Decided::Counted { run } => {
-            tracing::info!(run.id = %run, %decision, who = %caller.who, "approval answered");
-            // A full mailbox means that the supervisor is at work and looks into the queue when done.
-            let _ = doors.start_run.try_send(StartRun);
-            Ok(HttpResponse::Ok().json(json!({ "status": decision })))
+    idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
+        match doors.decide.send(Decide(answer)).await?? {
+            Decided::Counted { run } => {
+                tracing::info!(run.id = %run, %decision, who = %caller.who, "approval answered");
+                // A full mailbox means that the supervisor is at work and looks into the queue when done.
+                let _ = doors.start_run.try_send(StartRun);
+                Ok((StatusCode::OK, json!({ "status": decision })))
+            }
+            Decided::Already(status) => Err(Problem::bad_request(format!("already {status}"))),
+            Decided::Unknown => Err(unknown()),
         }
-        Decided::Already(status) => Err(Problem::bad_request(format!("already {status}"))),
-        Decided::Unknown => Err(unknown()),
-    }
+    })
+    .await
 }

@@ -1,7 +1,8 @@
 //! `/admin/api/workflow-runs`: list, detail, phases, cancel.
 
-use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query, ReqData};
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, Path, Query, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::{RunFilter, RunId, RunRecord, RunStatus};
 use actors::messages::runs::CancelRun;
 use actors::messages::store::{EffectsOf, ListRuns, LoadRun};
@@ -11,8 +12,9 @@ use serde_json::json;
 
 use super::page_size;
 use crate::http::auth::Caller;
+use crate::http::idempotency;
 use crate::http::problem::Problem;
-use crate::http::server::HttpDoors;
+use crate::http::server::{HttpDoors, HttpShared};
 
 /// Rows of a page of runs unless the caller says otherwise, as in the original.
 const PAGE: usize = 20;
@@ -106,19 +108,20 @@ pub(crate) async fn executions(id: Path<String>, doors: Data<HttpDoors>) -> Resu
 
 /// `{cancelled, killedContainers}`: the latter is always empty here; clients of the original expect it.
 pub(crate) async fn cancel(
+    request: HttpRequest,
     id: Path<String>,
+    body: Bytes,
     caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let run = run_id(&id)?;
-    doors
-        .cancel
-        .send(CancelRun {
-            run,
-            who: caller.who.clone(),
-        })
-        .await??;
-    Ok(HttpResponse::Ok().json(json!({ "cancelled": run, "killedContainers": [] })))
+    idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
+        let who = caller.who.clone();
+        doors.cancel.send(CancelRun { run, who }).await??;
+        Ok((StatusCode::OK, json!({ "cancelled": run, "killedContainers": [] })))
+    })
+    .await
 }
 
 async fn load(id: &str, doors: &HttpDoors) -> Result<RunRecord, Problem> {
