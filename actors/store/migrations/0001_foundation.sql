@@ -2,8 +2,9 @@
 -- A column that is added later must be nullable or have a default, so that an older file can be brought up.
 
 -- What connectors accepted. The row stays small, so that lists are quick; the raw body has a table of its own.
+-- Without AUTOINCREMENT a repeated delivery uses up no position; nobody deletes the newest row.
 CREATE TABLE events (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq         INTEGER PRIMARY KEY,
     id          TEXT    NOT NULL UNIQUE,
     source      TEXT    NOT NULL,
     type        TEXT    NOT NULL,

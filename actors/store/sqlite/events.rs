@@ -16,12 +16,9 @@ const COLUMNS: &str = "seq, envelope, state, outcome, run_id, settled_at";
 /// Writes an event with its body, unless its id is known.
 pub(super) fn record(db: &Connection, event: &NewEvent, envelope: &str) -> Result<Recorded, Fault> {
     let of = &event.envelope;
-    // Looked for first: an insert that meets its conflict would use up a position all the same.
-    if seq_of(db, of.id.as_str())?.is_some() {
-        return Ok(Recorded::AlreadySeen);
-    }
-    db.prepare_cached(
-        "INSERT INTO events (id, source, type, repo, sender, received_at, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    let fresh = db.prepare_cached(
+        "INSERT INTO events (id, source, type, repo, sender, received_at, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         of.id.as_str(),
@@ -32,6 +29,9 @@ pub(super) fn record(db: &Connection, event: &NewEvent, envelope: &str) -> Resul
         millis(of.timestamp),
         envelope,
     ])?;
+    if fresh == 0 {
+        return Ok(Recorded::AlreadySeen);
+    }
     let seq = db.last_insert_rowid();
     db.prepare_cached("INSERT INTO event_bodies (seq, format, body) VALUES (?1, ?2, ?3)")?
         .execute(params![seq, event.raw.format.as_str(), &event.raw.compressed[..]])?;
