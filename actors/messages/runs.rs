@@ -38,7 +38,7 @@ pub enum RunEnding {
 /// Stop a run now: its process group is killed, its status becomes `cancelled`.
 ///
 /// Sender: API, dashboard, CLI, MCP. Handler: the run supervisor.
-/// Answer: the status that it had, or why it cannot be cancelled.
+/// Answer: done, or why it cannot be cancelled.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), NotCancelled>")]
 pub struct CancelRun {
