@@ -1,12 +1,12 @@
 //! The connector contract (name, start, stop, one sink for envelopes) and the registry. Knows no connector by name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 
 use crate::domain::{NewEvent, Recorded};
+use crate::house::Knock;
 use crate::messages::dispatch::EventArrived;
 use crate::messages::store::{RecordEvent, StoreError, StoreResult};
 
@@ -31,23 +31,6 @@ pub struct EnvelopeSink {
     record: Recipient<RecordEvent>,
     arrived: Recipient<EventArrived>,
     knock: Knock,
-}
-
-/// Whether the dispatcher was told already that something waits. One nudge wakes it for a whole burst: a wake-up for each
-/// of ten thousand events a second costs a tenth of the machine.
-#[derive(Debug, Clone, Default)]
-pub struct Knock(Arc<AtomicBool>);
-
-impl Knock {
-    /// True for the first who knocks since it was [answered](Self::answer).
-    fn first(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
-    }
-
-    /// Called by the dispatcher *before* it reads what waits: whoever knocks after that is heard again.
-    pub fn answer(&self) {
-        self.0.store(false, Ordering::Release);
-    }
 }
 
 impl EnvelopeSink {
@@ -214,15 +197,6 @@ mod tests {
         let deaf = Deaf.start();
         let arrived = deaf.clone().recipient();
         SinkMaker::new(move || deaf.clone().recipient(), arrived, Knock::default())
-    }
-
-    #[test]
-    fn a_burst_knocks_once_and_whoever_comes_after_the_answer_is_heard_again() {
-        let knock = Knock::default();
-        assert!(knock.first());
-        assert!(!knock.clone().first());
-        knock.answer();
-        assert!(knock.first());
     }
 
     #[actix_rt::test]

@@ -1,7 +1,10 @@
-//! Exit bells: how the house learns that a long-lived actor is gone. Knows no actor by name.
+//! Exit bells and the knocker: how the house learns that an actor is gone, and an actor that something waits. Knows no actor by name.
 //!
 //! A supervised actix actor that panics is not revived: its address is dead for ever and says nothing. So each long-lived
 //! actor owns a [`Bell`], which rings when the actor is dropped, by a panic too; boot listens and stops the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -59,9 +62,35 @@ impl Drop for Bell {
     }
 }
 
+/// Whether somebody was told already that something waits. One nudge wakes it for a whole burst: a wake-up for each
+/// of ten thousand events a second costs a tenth of the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Knock(Arc<AtomicBool>);
+
+impl Knock {
+    /// True for the first who knocks since it was [answered](Self::answer).
+    pub(crate) fn first(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Called by the listener *before* it reads what waits: whoever knocks after that is heard again.
+    pub fn answer(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_knocks_once_and_whoever_comes_after_the_answer_is_heard_again() {
+        let knock = Knock::default();
+        assert!(knock.first());
+        assert!(!knock.clone().first());
+        knock.answer();
+        assert!(knock.first());
+    }
 
     #[actix_rt::test]
     async fn a_dropped_bell_names_its_actor() {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use crate::clock::SharedClock;
-use crate::connectors::{Knock, SinkMaker};
+use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
-use crate::house::Bells;
+use crate::house::{Bells, Knock};
 use crate::messages::dispatch::DispatchWorkflow;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::runs::{CancelRun, StartRun};
@@ -61,7 +61,7 @@ impl System {
                 due: door.clone().recipient(),
                 claim: door.clone().recipient(),
                 settle: door.clone().recipient(),
-                perform: github.recipient(),
+                perform: github.clone().recipient(),
             },
             clock.clone(),
             LANES,
@@ -77,6 +77,7 @@ impl System {
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
                 effects: replier.clone().recipient(),
+                thread: github.clone().recipient(),
             },
             clock.clone(),
             bells.bell("run supervisor"),

@@ -15,12 +15,11 @@ use uuid::Uuid;
 use super::admission::{Ask, House, admit};
 use super::router::{Route, Routes, Target, route};
 use crate::clock::SharedClock;
-use crate::connectors::Knock;
 use crate::domain::{
     Approval, Effect, EffectKey, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
     ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType,
 };
-use crate::house::Bell;
+use crate::house::{Bell, Knock};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;

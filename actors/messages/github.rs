@@ -95,7 +95,7 @@ pub enum GithubFault {
 
 /// Read the open pull request or issue that a run is about, for its context.
 ///
-/// Sender: the runner, before phases that name GitHub facts. Handler: the GitHub client.
+/// Sender: the runner, for a run that was started by its number alone. Handler: the GitHub client.
 /// Answer: title, body, labels, head branch and head SHA where there are any.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Thread, GithubFault>")]

@@ -24,6 +24,7 @@ use crate::domain::{
     ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
     Step, Workflow,
 };
+use crate::messages::github::ReadThread;
 use crate::messages::house::Finish;
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{Abort, RunEnding};
@@ -166,6 +167,39 @@ impl Story {
         RunEnding::PutDown
     }
 
+    /// Adds what the issue or pull request says to a run that knows its number only, as one from the command line does.
+    /// Where GitHub does not answer, the run goes on without.
+    async fn look_up_thread(&mut self) {
+        let summary = &self.record.summary;
+        let (Some(repo), Some(number)) = (summary.repo.clone(), summary.number) else {
+            return;
+        };
+        if self.record.context.0.contains_key("title") {
+            return;
+        }
+        let mut stop = self.stop.clone();
+        let asked = self.house.doors.thread.send(ReadThread { repo, number });
+        let answered = tokio::select! {
+            answered = asked => answered,
+            _ = stop.changed() => return,
+        };
+        let Ok(Ok(thread)) = answered else {
+            return;
+        };
+        let labels = serde_json::Value::from(thread.labels);
+        let context = &mut self.record.context.0;
+        for (key, value) in [
+            ("title", thread.title.into()),
+            ("body", thread.body.into()),
+            ("labels", labels),
+        ] {
+            context.entry(key).or_insert(value);
+        }
+        if let Some(branch) = thread.head_branch {
+            context.entry("branch").or_insert_with(|| branch.into());
+        }
+    }
+
     async fn work_through(&mut self) -> Result<(), Halt> {
         let workflow = match Workflow::from_bundle(&self.record.definition) {
             Ok(workflow) => workflow,
@@ -175,6 +209,7 @@ impl Story {
                 return self.fail(reason).await;
             }
         };
+        self.look_up_thread().await;
         let mut facts = RunFacts::of(&self.record, &workflow);
         for record in &self.record.phases {
             if let (Some(phase), Some(output)) = (workflow.phase(&record.phase), &record.output) {

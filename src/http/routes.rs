@@ -43,6 +43,7 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                 .route("/workflow-runs/{id}/executions", web::get().to(admin::runs::executions))
                 .route("/workflow-runs/{id}/cancel", web::post().to(admin::runs::cancel))
                 .route("/approvals", web::get().to(admin::approvals::list))
+                .route("/approvals/{id}", web::get().to(admin::approvals::one))
                 .route("/approvals/{id}/respond", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
         )

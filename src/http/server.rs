@@ -16,8 +16,8 @@ use actors::messages::dispatch::DispatchWorkflow;
 use actors::messages::github::Deliver;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListEvents, ListRuns, LoadRun, OpenGates, ReadEvent,
-    RecordAudit,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListEvents, ListRuns, LoadRun, OpenGates, ReadApproval,
+    ReadEvent, RecordAudit,
 };
 use actors::store::StoreDoor;
 use anyhow::Context as _;
@@ -107,6 +107,7 @@ pub struct HttpDoors {
     pub(crate) load_run: Recipient<LoadRun>,
     pub(crate) effects_of: Recipient<EffectsOf>,
     pub(crate) open_gates: Recipient<OpenGates>,
+    pub(crate) read_approval: Recipient<ReadApproval>,
     pub(crate) decide: Recipient<Decide>,
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
@@ -184,6 +185,7 @@ impl HttpDoor {
                 load_run: store.clone().recipient(),
                 effects_of: store.clone().recipient(),
                 open_gates: store.clone().recipient(),
+                read_approval: store.clone().recipient(),
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),

@@ -217,6 +217,12 @@ async fn a_repeated_answer_under_one_idempotency_key_is_answered_alike() {
             .await;
         assert_eq!((answer.status, answer.json()), (200, json!({ "status": "approved" })));
     }
+    let shown = app.read(path.trim_end_matches("/respond")).await["approval"].clone();
+    assert_eq!(
+        (&shown["status"], &shown["respondedBy"]),
+        (&json!("approved"), &json!("admin")),
+        "{shown}"
+    );
     let late = app.post(&path, Some(&token), &json!({ "decision": "rejected" })).await;
     assert_eq!(
         (late.status, late.json()),
@@ -327,6 +333,13 @@ async fn the_api_starts_runs_and_says_no_in_the_contracts_words() {
     assert_eq!(
         (&run["status"], &run["context"]["_triggerType"]),
         (&json!("succeeded"), &json!("api"))
+    );
+
+    let comments = app.github.comments("acme/site", 1);
+    assert!(
+        comments[0].body.contains("**Issue:** `x`"),
+        "what GitHub says of it was looked up: {}",
+        comments[0].body
     );
 
     let build = json!({ "owner": "acme", "repo": "site", "issueNumber": 1 });

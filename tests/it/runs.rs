@@ -13,6 +13,7 @@ use actors::domain::{
     RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
 };
 use actors::house::{Belfry, Bells};
+use actors::messages::github::{GithubFault, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, NotCancelled, StartRun};
@@ -622,13 +623,15 @@ impl House {
     fn boot(folder: Arc<tempfile::TempDir>, config: RunsConfig, clock: SharedClock, shelf: Shelf) -> Self {
         let store = FakeStore(shelf.clone()).start();
         let nudges = Arc::new(AtomicU32::new(0));
+        let replier = FakeReplier(nudges.clone()).start();
         let doors = RunDoors {
             recover: store.clone().recipient(),
             take: store.clone().recipient(),
             load: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.recipient(),
-            effects: FakeReplier(nudges.clone()).start().recipient(),
+            effects: replier.clone().recipient(),
+            thread: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();
         let supervisor = RunSupervisor::new(config.clone(), doors, clock.clone(), bells.bell("run supervisor")).start();
@@ -1025,6 +1028,15 @@ struct FakeReplier(Arc<AtomicU32>);
 
 impl Actor for FakeReplier {
     type Context = Context<Self>;
+}
+
+/// Nobody can be asked what an issue says.
+impl Handler<ReadThread> for FakeReplier {
+    type Result = Result<Thread, GithubFault>;
+
+    fn handle(&mut self, _: ReadThread, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
 }
 
 impl Handler<EffectsQueued> for FakeReplier {

@@ -10,6 +10,7 @@ use actors::domain::{
     TriggerType, Workflow,
 };
 use actors::house::Bells;
+use actors::messages::github::{GithubFault, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
@@ -188,13 +189,15 @@ impl House {
         let options = SqliteOptions::at(folder.join("firstlight.db"));
         let sqlite = Arc::new(SqliteStore::open(options, SystemClock::shared()).expect("opens"));
         let store = StoreDoor::new(sqlite.clone()).start();
+        let replier = DeafReplier.start();
         let doors = RunDoors {
             recover: store.clone().recipient(),
             take: store.clone().recipient(),
             load: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.clone().recipient(),
-            effects: DeafReplier.start().recipient(),
+            effects: replier.clone().recipient(),
+            thread: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));
         config.gates.insert("ask".into());
@@ -272,6 +275,15 @@ struct DeafReplier;
 
 impl Actor for DeafReplier {
     type Context = Context<Self>;
+}
+
+/// Nobody can be asked what an issue says.
+impl Handler<ReadThread> for DeafReplier {
+    type Result = Result<Thread, GithubFault>;
+
+    fn handle(&mut self, _: ReadThread, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
 }
 
 impl Handler<EffectsQueued> for DeafReplier {

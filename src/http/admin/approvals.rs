@@ -5,7 +5,7 @@ use actix_web::web::{Bytes, Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::{ApprovalId, Decided, Decision};
 use actors::messages::runs::StartRun;
-use actors::messages::store::{Answer, Decide, OpenGates};
+use actors::messages::store::{Answer, Decide, OpenGates, ReadApproval};
 use serde_json::{Value, json};
 
 use crate::http::auth::Caller;
@@ -17,6 +17,16 @@ use crate::http::server::{HttpDoors, HttpShared};
 pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let approvals = doors.open_gates.send(OpenGates { subject: None }).await??;
     Ok(HttpResponse::Ok().json(json!({ "approvals": approvals })))
+}
+
+/// `{approval}`: one of any status.
+pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
+    let unknown = || Problem::not_found("approval not found");
+    let approval = doors
+        .read_approval
+        .send(ReadApproval(id.parse().map_err(|_| unknown())?))
+        .await??;
+    Ok(HttpResponse::Ok().json(json!({ "approval": approval.ok_or_else(unknown)? })))
 }
 
 /// `{decision, reason?}` → `{status}`; compare-and-set, so the second answer is 400 `already approved`.
