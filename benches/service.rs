@@ -93,7 +93,7 @@ fn throughput(plan: &Plan, table: &mut Table) {
             202,
             0.25,
         ),
-        ("accepted, starts a run", opened.clone(), 202, 0.25),
+        ("accepted, routed to one subject", opened.clone(), 202, 0.25),
     ];
     for (name, shot, status, least) in rows {
         let (mut ratios, mut rates, mut p50s, mut p99s, mut peak) =
