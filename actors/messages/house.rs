@@ -12,7 +12,7 @@ pub struct AwaitQuiet;
 
 /// Tells an actor to begin nothing new and to answer when what it has in hand is done or safely put down.
 ///
-/// Sender: boot, on SIGINT and SIGTERM. Handler: dispatcher, run supervisor, replier.
+/// Sender: boot, on SIGINT and SIGTERM; the run supervisor, to its runners. Handler: dispatcher, run supervisor, runner, replier.
 /// Answer: nothing; what was put down is taken up again at the next start.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -76,6 +76,48 @@ fn every_message_says_who_sends_it_who_handles_it_and_what_comes_back() {
     gate.close(90);
 }
 
+/// What the docs of messages call each actor.
+const CALLED: &[(&str, &str)] = &[
+    ("Dispatcher", "dispatcher"),
+    ("GithubClient", "GitHub client"),
+    ("GithubConnector", "GitHub connector"),
+    ("Replier", "replier"),
+    ("RunSupervisor", "run supervisor"),
+    ("Runner", "runner"),
+    ("StoreDoor", "store"),
+];
+
+#[test]
+fn the_handlers_that_a_message_names_are_those_that_handle_it() {
+    let (mut gate, handlers) = (Gate::default(), handlers(&rust()));
+    for message in catalogue() {
+        let said = message.says("Handler:").unwrap_or_default();
+        for (actor, called) in CALLED {
+            let named = format!(" {said} ")
+                .split(called)
+                .skip(1)
+                .any(|after| !after.starts_with(char::is_alphanumeric));
+            let handles = handlers
+                .get(&message.name)
+                .is_some_and(|actors| actors.contains(*actor));
+            gate.see(named == handles, || {
+                let what = if handles {
+                    "handles it and is not named"
+                } else {
+                    "is named and does not handle it"
+                };
+                format!("{}: {}: the {called} {what}", message.file, message.name)
+            });
+        }
+    }
+    for actor in handlers.values().flatten().collect::<BTreeSet<_>>() {
+        gate.see(CALLED.iter().any(|(known, _)| known == actor), || {
+            format!("{actor} has no name in the docs of messages")
+        });
+    }
+    gate.close(200);
+}
+
 /// Messages that nobody sends, each with the reason why it is there all the same.
 const UNSAID: &[(&str, &str)] = &[];
 

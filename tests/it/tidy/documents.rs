@@ -84,6 +84,10 @@ fn every_command_is_shown_and_every_shown_command_exists() {
     for sub in command.get_subcommands() {
         let call = format!("firstlight {}", sub.get_name());
         gate.see(readme.contains(&call), || format!("README.md does not show `{call}`"));
+        for leaf in sub.get_subcommands() {
+            let call = format!("{call} {}", leaf.get_name());
+            gate.see(readme.contains(&call), || format!("README.md does not show `{call}`"));
+        }
         for leaf in std::iter::once(sub).chain(sub.get_subcommands()) {
             let example = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
             gate.see(example.contains("firstlight "), || {
@@ -92,7 +96,13 @@ fn every_command_is_shown_and_every_shown_command_exists() {
         }
     }
     for page in PAGES {
-        let lines = blocks(&read(page), "sh").join("\n").replace("\\\n", " ");
+        let text = read(page);
+        // A call in a sentence is held to the same as one to copy.
+        let spoken = quoted(&text)
+            .into_iter()
+            .filter(|word| word.starts_with("firstlight ") && !word.contains(['<', '…']));
+        let shown = blocks(&text, "sh").into_iter().chain(spoken).collect::<Vec<_>>();
+        let lines = shown.join("\n").replace("\\\n", " ");
         for words in lines.lines().flat_map(calls) {
             let words = match words.as_slice() {
                 ["cargo", "run", rest @ ..] => {
@@ -271,6 +281,22 @@ fn every_invariant_names_the_test_that_holds_it() {
     gate.close(15);
 }
 
+/// What a link calls the headings of a page: lower case, hyphens for blanks, no other marks.
+fn headings(page: &str) -> Vec<String> {
+    page.split("\n```")
+        .step_by(2)
+        .flat_map(str::lines)
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            words
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+                .collect()
+        })
+        .collect()
+}
+
 #[test]
 fn every_path_and_link_on_a_page_leads_somewhere() {
     let mut gate = Gate::default();
@@ -291,6 +317,16 @@ fn every_path_and_link_on_a_page_leads_somewhere() {
             gate.see(elsewhere || beside.exists(), || {
                 format!("{page}: the link to {target} leads nowhere")
             });
+            let link = text[at + 2..].split(')').next().unwrap_or_default();
+            if let Some((_, anchor)) = link.split_once('#').filter(|_| !link.contains("://")) {
+                let to = if target.is_empty() {
+                    page.clone()
+                } else {
+                    target.to_owned()
+                };
+                let met = headings(&read(&to)).iter().any(|heading| heading == anchor);
+                gate.see(met, || format!("{page}: {to} has no heading #{anchor}"));
+            }
         }
         if !PAGES.contains(&page.as_str()) || page.starts_with("workflows") {
             continue;
@@ -333,4 +369,108 @@ fn every_settings_file_on_a_page_is_without_mistakes() {
         }
     }
     gate.close(1);
+}
+
+#[test]
+fn the_checks_of_a_change_run_the_commands_that_a_newcomer_runs() {
+    use std::os::unix::fs::PermissionsExt;
+    let (mut gate, checks) = (Gate::default(), read(".ci/run"));
+    let mode = std::fs::metadata(root().join(".ci/run"))
+        .expect("the checks")
+        .permissions()
+        .mode();
+    gate.see(mode & 0o111 == 0o111, || ".ci/run cannot be executed".to_owned());
+    let readme = blocks(&read("README.md"), "sh");
+    assert_eq!(readme[..2], ["cargo run --release -- demo", "cargo test --workspace"]);
+    // Flags may stand between, never another command.
+    for command in readme[..2]
+        .iter()
+        .map(String::as_str)
+        .chain(check_of_the_justfile().lines())
+    {
+        let runs = checks.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            command.split_whitespace().all(|word| words.any(|there| there == word))
+        });
+        gate.see(runs, || format!(".ci/run does not run `{command}`"));
+    }
+    gate.close(6);
+}
+
+/// What `just check` runs, one command to a line.
+fn check_of_the_justfile() -> String {
+    let justfile = read("justfile");
+    let (_, recipe) = justfile.split_once("\ncheck:\n").expect("`just check`");
+    recipe
+        .lines()
+        .take_while(|line| line.starts_with(' '))
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The rows of the tables of a section, each as its cells.
+fn rows<'a>(page: &'a str, section: &str) -> Vec<Vec<&'a str>> {
+    let (_, section) = page
+        .split_once(&format!("\n## {section}\n"))
+        .unwrap_or_else(|| panic!("the section \"{section}\""));
+    section
+        .split("\n## ")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| you "))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect()
+}
+
+#[test]
+fn what_the_table_of_troubles_quotes_is_what_the_service_says() {
+    let (mut gate, sources) = (Gate::default(), rust());
+    let literals: Vec<&str> = sources
+        .iter()
+        .filter(|source| !source.flow.is_empty() && source.name != "src/cli/fixtures.rs")
+        .flat_map(|source| source.literals.iter().map(String::as_str))
+        .collect();
+    // A header's name is a constant of the HTTP crate.
+    let headers = ["Retry-After"];
+    for row in rows(&read("README.md"), "When something is wrong") {
+        for said in quoted(row[0]).iter().filter(|said| !headers.contains(&said.as_str())) {
+            let parts: Vec<&str> = said.split('…').map(str::trim).filter(|part| !part.is_empty()).collect();
+            let met = literals.iter().any(|literal| {
+                let mut rest = *literal;
+                parts.iter().all(|part| {
+                    let found = rest.split_once(part);
+                    rest = found.map_or(rest, |(_, after)| after);
+                    found.is_some()
+                })
+            });
+            gate.see(met, || format!("README.md: nothing says \"{said}\""));
+        }
+    }
+    gate.close(7);
+}
+
+#[test]
+fn the_orders_on_the_page_are_the_orders_that_there_are() {
+    let source = read("actors/dispatch/commands.rs");
+    let (_, list) = source.split_once("const COMMANDS").expect("the list of commands");
+    let words = list
+        .split("];")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("(\"")?.strip_suffix("\"),"))
+        .filter_map(|entry| entry.split_once("\", \""));
+    let real: Vec<(&str, &str)> = words.collect();
+    let readme = read("README.md");
+    let shown: Vec<(&str, &str)> = rows(&readme, "Talk to it")
+        .into_iter()
+        .map(|row| {
+            let order = row[0].trim_matches('`').strip_prefix("@last-light ").unwrap_or(row[0]);
+            (order.split(' ').next().unwrap_or(order), row[1])
+        })
+        .collect();
+    assert!(real.len() >= 8, "the list of commands was not understood: {real:?}");
+    assert_eq!(shown, real);
 }
