@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::closed_enum;
-use super::{DeliveryId, EffectKey, EffectSeq, RepoName, RunId};
+use super::{Channel, DeliveryId, EffectKey, EffectSeq, IntegrationEvent, Priority, RepoName, RunId};
 
 closed_enum! {
     /// GitHub's reactions that we use.
@@ -57,6 +57,50 @@ pub enum Effect {
         /// Their names; those it already has stay.
         labels: Vec<String>,
     },
+    /// An integration event, on its way to every webhook that subscribed when it is worked off. Each of them gets a
+    /// [`Effect::WebhookDelivery`] of its own.
+    #[serde(rename = "integration.event")]
+    IntegrationEvent {
+        /// Which.
+        name: IntegrationEvent,
+        /// Its payload: a JSON object.
+        payload: serde_json::Value,
+    },
+    /// A notification, as a workflow wants it. A URL in it would be stored, so there is none: the channel's own
+    /// endpoint in the settings is used, and without one the notification is stored only.
+    #[serde(rename = "integration.notification")]
+    Notification {
+        /// Where to.
+        channel: Channel,
+        /// The text.
+        message: String,
+        /// How urgent.
+        priority: Priority,
+    },
+    /// Something the operators should know: kept as a notification and posted to the delivery channel, where there is one.
+    #[serde(rename = "integration.notice")]
+    Notice {
+        /// What it is about, for the order of notices: `cron:nightly`. One about the same thing waits for the one before.
+        about: String,
+        /// The text: what happened, where, what to do.
+        text: String,
+        /// How urgent.
+        priority: Priority,
+    },
+    /// One POST to one endpoint. The same bytes and the same id go out on every attempt; signatures are made for each
+    /// attempt with the secrets of the moment and are not stored.
+    #[serde(rename = "webhook.delivery")]
+    WebhookDelivery {
+        /// The id in its headers, a UUID.
+        delivery: String,
+        /// The webhook's id in the registry.
+        #[serde(rename = "webhookId")]
+        webhook: String,
+        /// Name of the event.
+        event: IntegrationEvent,
+        /// The exact body.
+        body: String,
+    },
 }
 
 impl Effect {
@@ -67,6 +111,10 @@ impl Effect {
             Self::GithubComment { .. } => "github.comment",
             Self::GithubReaction { .. } => "github.reaction",
             Self::GithubLabels { .. } => "github.labels",
+            Self::IntegrationEvent { .. } => "integration.event",
+            Self::Notification { .. } => "integration.notification",
+            Self::Notice { .. } => "integration.notice",
+            Self::WebhookDelivery { .. } => "webhook.delivery",
         }
     }
 
@@ -78,6 +126,11 @@ impl Effect {
             Self::GithubComment { repo, .. } | Self::GithubReaction { repo, .. } | Self::GithubLabels { repo, .. } => {
                 format!("github:{}", repo.owner().to_ascii_lowercase())
             }
+            Self::IntegrationEvent { name, .. } => format!("integration:{name}"),
+            Self::Notification { channel, .. } => format!("integration:{channel}"),
+            Self::Notice { about, .. } => format!("integration:notice:{about}"),
+            // Deliveries of one endpoint do not wait for one another: an earlier one may be retried for days.
+            Self::WebhookDelivery { webhook, delivery, .. } => format!("webhook:{webhook}:{delivery}"),
         }
     }
 
@@ -88,6 +141,10 @@ impl Effect {
             Self::GithubComment { repo, number, .. }
             | Self::GithubReaction { repo, number, .. }
             | Self::GithubLabels { repo, number, .. } => format!("{repo}#{number}"),
+            Self::IntegrationEvent { name, .. } => name.to_string(),
+            Self::Notification { channel, .. } => channel.to_string(),
+            Self::Notice { about, .. } => about.clone(),
+            Self::WebhookDelivery { webhook, .. } => format!("webhook {webhook}"),
         }
     }
 }

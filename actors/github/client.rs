@@ -200,6 +200,13 @@ impl Room {
                 content,
             } => self.react(repo, *number, *comment_id, *content).await,
             Effect::GithubLabels { repo, number, labels } => self.label(repo, *number, labels).await,
+            Effect::IntegrationEvent { .. }
+            | Effect::Notification { .. }
+            | Effect::Notice { .. }
+            | Effect::WebhookDelivery { .. } => Err(GithubFault::Never(format!(
+                "{} is nothing that GitHub can be asked for",
+                order.effect.kind()
+            ))),
         }
     }
 
