@@ -146,6 +146,10 @@ pub(crate) fn work<'a>(phase: &'a Phase, runtimes: &'a BTreeMap<String, Runtime>
             }
             (ReplyTo::Nobody, _) => Work::Skip("nobody to answer: the run was started without a conversation".into()),
         },
+        // The reader of workflow files lets none of them through yet.
+        PhaseKind::Notify | PhaseKind::Emit | PhaseKind::Approval => {
+            Work::Refuse(format!("phases of type {} cannot be run yet", phase.kind))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod not_yet;
 mod schema;
 pub mod template;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
+use super::not_yet::{NOT_YET, is_later};
 use super::template;
 use crate::domain::{
     DefinitionHash, InvalidId, Mistake, OnSuccess, Phase, PhaseKind, PhaseMessages, PhaseName, Reaction, Skill,
@@ -137,26 +138,11 @@ const ON_SUCCESS_KEYS: &[Key<OnSuccess>] = &[
     }),
 ];
 
-/// Keys of the grammar that later steps bring. A file that has one is refused with these words rather than run
-/// differently from what its author wrote.
-const LATER_IN_PHASE: &[&str] = &[
-    "depends_on",
-    "generic_loop",
-    "loop",
-    "on_output",
-    "retry",
-    "skip_if",
-    "trigger_rule",
-    "unrestricted_egress",
-    "web_search",
-    "when",
-];
-const LATER_IN_MESSAGES: &[&str] = &["on_blocked", "on_blocked_bypassed", "on_skipped_done"];
-
-/// What a map may hold: its keys, and those that will come.
+/// What a map may hold.
 struct Grammar<T: 'static> {
+    /// Path of its keys, as the README writes it: `phases[].messages.`.
+    prefix: &'static str,
     keys: &'static [Key<T>],
-    later: &'static [&'static str],
 }
 
 impl<T> Clone for Grammar<T> {
@@ -167,44 +153,43 @@ impl<T> Clone for Grammar<T> {
 impl<T> Copy for Grammar<T> {}
 
 const WORKFLOW: Grammar<WorkflowDraft> = Grammar {
+    prefix: "",
     keys: WORKFLOW_KEYS,
-    later: &[],
 };
 const PHASE: Grammar<PhaseDraft> = Grammar {
+    prefix: "phases[].",
     keys: PHASE_KEYS,
-    later: LATER_IN_PHASE,
 };
 const MESSAGES: Grammar<PhaseMessages> = Grammar {
+    prefix: "phases[].messages.",
     keys: MESSAGE_KEYS,
-    later: LATER_IN_MESSAGES,
 };
 const ON_SUCCESS: Grammar<OnSuccess> = Grammar {
+    prefix: "phases[].on_success.",
     keys: ON_SUCCESS_KEYS,
-    later: &[],
 };
 
 /// Every key that is understood, by its path (`phases[].timeout`), with the kinds of phases that it makes sense for.
 #[must_use]
 pub fn keys() -> Vec<(String, &'static [PhaseKind])> {
-    fn under<T>(prefix: &str, grammar: Grammar<T>) -> impl Iterator<Item = (String, &'static [PhaseKind])> {
+    fn under<T>(grammar: Grammar<T>) -> impl Iterator<Item = (String, &'static [PhaseKind])> {
         grammar
             .keys
             .iter()
-            .map(move |key| (format!("{prefix}{}", key.name), key.kinds))
+            .map(move |key| (format!("{}{}", grammar.prefix, key.name), key.kinds))
     }
-    under("", WORKFLOW)
-        .chain(under("phases[].", PHASE))
-        .chain(under("phases[].messages.", MESSAGES))
-        .chain(under("phases[].on_success.", ON_SUCCESS))
+    under(WORKFLOW)
+        .chain(under(PHASE))
+        .chain(under(MESSAGES))
+        .chain(under(ON_SUCCESS))
+        .filter(|(path, _)| !is_later(path))
         .collect()
 }
 
 /// Every key that is refused because a later step brings it, by its path.
 #[must_use]
 pub fn later_keys() -> Vec<String> {
-    let phases = LATER_IN_PHASE.iter().map(|name| format!("phases[].{name}"));
-    let messages = LATER_IN_MESSAGES.iter().map(|name| format!("phases[].messages.{name}"));
-    phases.chain(messages).collect()
+    NOT_YET.iter().map(ToString::to_string).collect()
 }
 
 const fn key<T>(name: &'static str, kinds: &'static [PhaseKind], read: fn(&mut T, &Node, &mut Reader<'_>)) -> Key<T> {
@@ -349,10 +334,9 @@ impl PhaseDraft {
     /// The phase; nothing when it has no name, which is a mistake that was reported.
     fn finish(self) -> Option<Phase> {
         let name = self.name?;
+        let kind = self.kind.unwrap_or(PhaseKind::Agent);
         Some(Phase {
             label: self.label.unwrap_or_else(|| name.as_str().to_owned()),
-            name,
-            kind: self.kind.unwrap_or(PhaseKind::Agent),
             prompt: self.prompt,
             skills: self.skills,
             model: self.model,
@@ -368,6 +352,7 @@ impl PhaseDraft {
             messages: self.messages,
             on_success: self.on_success,
             output_var: self.output_var,
+            ..Phase::new(name, kind)
         })
     }
 }
@@ -427,7 +412,14 @@ fn read_phase(node: &Node, reader: &mut Reader<'_>) -> PhaseDraft {
     // The kind comes first, because it says which other keys make sense.
     phase.kind = match node.get("type") {
         None => Some(PhaseKind::Agent),
-        Some(node) => reader.within(".type", |r| r.choice(node, "type", PhaseKind::ALL, PhaseKind::as_str)),
+        Some(node) => reader.within(".type", |r| {
+            let kind = r.choice(node, "type", PhaseKind::ALL, PhaseKind::as_str)?;
+            if is_later(&format!("phases[].type: {kind}")) {
+                r.wrong(node, later(kind.as_str()));
+                return None;
+            }
+            Some(kind)
+        }),
     };
     reader.kind = phase.kind;
     reader.map(&mut phase, node, PHASE);
@@ -547,6 +539,10 @@ impl Reader<'_> {
                 column: name.column,
                 value: Value::Null,
             };
+            if is_later(&format!("{}{}", grammar.prefix, name.text)) {
+                self.wrong_at(&place, &name.text, later(&name.text));
+                continue;
+            }
             let Some(key) = grammar.keys.iter().find(|key| key.name == name.text) else {
                 self.wrong_at(&place, &name.text, unknown_key(&name.text, grammar));
                 continue;
@@ -776,13 +772,15 @@ impl Reader<'_> {
 }
 
 fn unknown_key<T>(name: &str, grammar: Grammar<T>) -> String {
-    if grammar.later.contains(&name) {
-        return format!("{name:?} is not supported yet; take it out, or leave this workflow out until it is");
-    }
     let known = || grammar.keys.iter().map(|key| key.name);
-    let guess = did_you_mean(name, known().chain(grammar.later.iter().copied()));
+    let later = NOT_YET.iter().filter_map(|path| path.strip_prefix(grammar.prefix));
+    let guess = did_you_mean(name, known().chain(later));
     let list: Vec<_> = known().collect();
     format!("unknown key{guess} (known here: {})", list.join(", "))
+}
+
+fn later(what: &str) -> String {
+    format!("{what:?} is not supported yet; take it out, or leave this workflow out until it is")
 }
 
 fn misplaced_key(kinds: &[PhaseKind], kind: PhaseKind) -> String {

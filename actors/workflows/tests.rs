@@ -490,7 +490,7 @@ const BAD: &[(&str, usize, usize, &str, &str)] = &[
     ("name: x\nvariables: {a: [c]}\nphases: [{name: a, type: context}]\n", 2, 16, "variables.a", "must be a text, found a list"),
     ("name: x\nphases:\n  - type: context\n", 3, 5, "phases[0].name", "is missing; give the phase a name"),
     ("name: x\nphases:\n  - name: ../a\n    type: context\n", 3, 11, "phases[0].name", "phase name \"../a\" must be"),
-    ("name: x\nphases:\n  - name: a\n    type: contxt\n", 4, 11, "phases[0].type", "no such type \"contxt\"; did you mean \"context\"? (there are context, agent, script, reply)"),
+    ("name: x\nphases:\n  - name: a\n    type: contxt\n", 4, 11, "phases[0].type", "no such type \"contxt\"; did you mean \"context\"? (there are context, agent, script, reply, notify, emit, approval)"),
     ("name: x\nphases:\n  - name: a\n    type: context\n  - name: b\n    type: context\n  - type: context\n    name: a\n", 8, 11, "phases[2].name", "\"a\" is taken already, in line 3"),
     ("name: x\nphases:\n  - {name: a, type: script, run: ls, output_var: b}\n  - {name: b, type: context}\n", 4, 12, "phases[1].name", "\"b\" is taken already, in line 3"),
     ("name: x\nphases:\n  - {name: a, type: script, run: ls, output_var: title}\n", 3, 50, "phases[0].output_var", "is a key of the context already"),
