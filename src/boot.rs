@@ -113,8 +113,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     warn_about(settings);
 
     let state_dir = &settings.state_dir;
-    std::fs::create_dir_all(state_dir)
-        .with_context(|| format!("cannot make the state folder {}", state_dir.display()))?;
+    make_state_dir(state_dir)?;
     let only_one = lock(state_dir)?;
     let secrets = SecretsFolder::open(state_dir)?;
     let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
@@ -219,8 +218,13 @@ fn warn_about(settings: &Settings) {
     }
 }
 
-/// Two services on one state folder would start each run twice.
-fn lock(state_dir: &Path) -> anyhow::Result<File> {
+/// Makes the state folder where it is not there.
+pub(crate) fn make_state_dir(state_dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(state_dir).with_context(|| format!("cannot make the state folder {}", state_dir.display()))
+}
+
+/// Two services on one state folder would start each run twice. Held as long as the file is.
+pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("firstlight.lock");
     let mut file = OpenOptions::new()
         .read(true)

@@ -1,5 +1,7 @@
 //! The command line, one command per file. Asks the server over HTTP or boots it; holds no rule of its own.
 
+mod audit;
+mod backup;
 pub mod client;
 pub mod config;
 pub mod fixtures;
@@ -61,6 +63,15 @@ enum Command {
         after_help = "Example:\n  firstlight config check --config firstlight.yaml"
     )]
     Config(config::ConfigCommand),
+    /// Prove that the audit log was not changed
+    #[command(subcommand, after_help = "Example:\n  firstlight audit verify")]
+    Audit(audit::AuditCommand),
+    /// Copy the database, the integrations and the secrets into a new folder; the service may run meanwhile
+    #[command(after_help = "Example:\n  firstlight backup --to /var/backups/firstlight/monday")]
+    Backup(backup::BackupArgs),
+    /// Put a backup back; the service must be stopped, and what was there is kept
+    #[command(after_help = "Example:\n  firstlight restore --from /var/backups/firstlight/monday")]
+    Restore(backup::RestoreArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  firstlight completions bash > /etc/bash_completion.d/firstlight")]
     Completions {
@@ -103,6 +114,9 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config::run(&command, &sources, |loaded| {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
+        Command::Audit(command) => audit::run(&command, &sources),
+        Command::Backup(args) => backup::backup(&args, &sources),
+        Command::Restore(args) => backup::restore(&args, &sources),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "firstlight", &mut std::io::stdout());
             ExitCode::SUCCESS

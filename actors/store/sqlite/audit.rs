@@ -8,7 +8,7 @@ use super::fault::Fault;
 use crate::messages::store::RecordAudit;
 
 /// What stands before the first row.
-const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Adds a row. The writer is the only one that does, so the row before is always the last one.
 pub(super) fn record(db: &Connection, line: &RecordAudit) -> Result<(), Fault> {

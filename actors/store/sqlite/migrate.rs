@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::OpenError;
 
 /// Marks a file as Firstlight's own (`PRAGMA application_id`): "FLHT" in ASCII.
-const APPLICATION: i32 = 0x464c_4854;
+pub(super) const APPLICATION: i32 = 0x464c_4854;
 
 /// One step of the shape.
 #[derive(Debug, Clone, Copy)]

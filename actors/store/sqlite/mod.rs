@@ -8,6 +8,7 @@ mod effects;
 mod events;
 mod fault;
 mod fold;
+mod keep;
 mod keys;
 mod migrate;
 mod readers;
@@ -31,6 +32,7 @@ use tokio::sync::oneshot;
 
 use self::columns::json;
 use self::fault::Fault;
+pub use self::keep::{KeepError, Proof, check, copy, verify_audit};
 use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
