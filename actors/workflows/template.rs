@@ -367,6 +367,16 @@ enum Found<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// What a name stands for, as `{{name}}` would find it: the context, else an output. For expressions.
+    #[must_use]
+    pub fn value(&self, path: &str) -> Option<Value> {
+        match self.find(path) {
+            Found::Context(value) => Some(value.clone()),
+            Found::Output(text) => Some(text.into()),
+            Found::Nothing => None,
+        }
+    }
+
     fn find(&self, path: &str) -> Found<'a> {
         if let Some(value) = self.walk(path) {
             return Found::Context(value);
