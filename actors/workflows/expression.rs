@@ -473,7 +473,7 @@ impl Parser<'_> {
             ));
         };
         let Some((_, method)) = METHODS.iter().find(|(method, _)| *method == name) else {
-            let guess = super::schema::did_you_mean(name, known());
+            let guess = super::reader::did_you_mean(name, known());
             return error(format!(
                 "there is no {name:?}{guess} (there are {})",
                 known().collect::<Vec<_>>().join(", ")

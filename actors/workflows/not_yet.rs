@@ -4,12 +4,14 @@
 /// Paths of keys, and `phases[].type: kind` for kinds of phases. A file that has one is refused with these words rather
 /// than run differently from what its author wrote.
 pub(super) const NOT_YET: &[&str] = &[
+    "phases[].checkout",
     "phases[].depends_on",
+    "phases[].gate_policy",
     "phases[].generic_loop",
     "phases[].loop",
     "phases[].on_output",
+    "phases[].profile",
     "phases[].retry",
-    "phases[].skip_if",
     "phases[].trigger_rule",
     "phases[].type: approval",
     "phases[].type: emit",
@@ -21,8 +23,3 @@ pub(super) const NOT_YET: &[&str] = &[
     "phases[].messages.on_blocked_bypassed",
     "phases[].messages.on_skipped_done",
 ];
-
-/// Whether this path is one of them.
-pub(super) fn is_later(path: &str) -> bool {
-    NOT_YET.contains(&path)
-}
