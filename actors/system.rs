@@ -78,6 +78,7 @@ impl System {
                 end: door.clone().recipient(),
                 effects: replier.clone().recipient(),
                 thread: github.clone().recipient(),
+                token: github.clone().recipient(),
             },
             clock.clone(),
             bells.bell("run supervisor"),

@@ -290,11 +290,16 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.run_deadline = settings.runs.deadline.duration();
     config.log_cap = settings.runs.log_limit.bytes();
     config.kept_output = settings.runs.output_limit.as_usize();
+    config.plain_token = settings.github.token_for_phases;
     let runtime = |runtime: &settings::Runtime| Runtime {
         command: runtime.command.clone(),
         env: runtime.env.iter().map(ToString::to_string).collect(),
         timeout: runtime.timeout.map(settings::Period::duration),
         output_limit: runtime.output_limit.map(settings::Size::as_usize),
+        memory_limit: runtime.memory_limit.map(settings::Size::bytes),
+        wrapper: runtime.wrapper.clone(),
+        prompt: runtime.prompt,
+        output: runtime.output,
     };
     config.runtimes = settings
         .runtimes

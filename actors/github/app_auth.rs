@@ -10,7 +10,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::json;
 
-use crate::domain::Secret;
+use crate::domain::{Profile, Secret};
 
 /// A token is renewed when it has less than this to live, so that no call sets out with one that dies on the way.
 const RENEW_BEFORE: TimeDelta = TimeDelta::minutes(5);
@@ -134,6 +134,22 @@ fn first_block(pem: &str) -> Option<(String, Vec<u8>)> {
             Err(_) if inner.contains("ENCRYPTED") => Some(("ENCRYPTED PRIVATE KEY".to_owned(), Vec::new())),
             Err(_) => None,
         };
+    }
+}
+
+/// What a token of this profile may do, in GitHub's words ("Create an installation access token for an app").
+pub(super) fn permissions(profile: Profile) -> serde_json::Value {
+    match profile {
+        Profile::Read => json!({ "metadata": "read", "contents": "read", "issues": "read", "pull_requests": "read" }),
+        Profile::IssuesWrite => {
+            json!({ "metadata": "read", "contents": "read", "issues": "write", "pull_requests": "read" })
+        }
+        Profile::ReviewWrite => {
+            json!({ "metadata": "read", "contents": "read", "issues": "read", "pull_requests": "write" })
+        }
+        Profile::RepoWrite => {
+            json!({ "metadata": "read", "contents": "write", "issues": "write", "pull_requests": "write" })
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::messages::github::ReadThread;
+use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
 
@@ -35,6 +36,8 @@ pub struct RunsConfig {
     pub kept_output: usize,
     /// How long a process may take to end after SIGTERM when the service stops. Default 10 s.
     pub finish_grace: Duration,
+    /// Whether a phase that asks for a token may get `GITHUB_TOKEN` itself, which cannot be narrowed down. Default no.
+    pub plain_token: bool,
 }
 
 impl RunsConfig {
@@ -53,6 +56,7 @@ impl RunsConfig {
             log_cap: 16 * 1024 * 1024,
             kept_output: 1024 * 1024,
             finish_grace: Duration::from_secs(10),
+            plain_token: false,
         }
     }
 }
@@ -60,7 +64,8 @@ impl RunsConfig {
 /// A command that agent phases give their prompt to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Runtime {
-    /// Program and arguments, never templated. Empty: not configured.
+    /// Program and arguments, never templated; only `{work}`, `{folder}`, `{prompt_file}`, `{output_file}`, `{run}` and
+    /// `{phase}` are filled in, none of which comes from outside. Empty: not configured.
     pub command: Vec<String>,
     /// Names of variables that are handed on from the service's own environment; nothing else of it is.
     pub env: Vec<String>,
@@ -68,6 +73,36 @@ pub struct Runtime {
     pub timeout: Option<Duration>,
     /// Bytes of standard output that are kept; absent: [`RunsConfig::kept_output`].
     pub output_limit: Option<usize>,
+    /// Bytes of address space that each of its processes may have; absent: what the system allows.
+    pub memory_limit: Option<u64>,
+    /// Program and arguments that are put before the command, to isolate it. Placeholders as in [`Runtime::command`].
+    pub wrapper: Vec<String>,
+    /// How the prompt reaches it.
+    pub prompt: PromptBy,
+    /// Where its answer is taken from.
+    pub output: OutputBy,
+}
+
+/// How a prompt reaches a command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptBy {
+    /// On its standard input.
+    #[default]
+    Stdin,
+    /// In the file `{prompt_file}`, which `FIRSTLIGHT_PROMPT_FILE` names too; its standard input is empty.
+    File,
+}
+
+/// Where a command's answer is taken from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputBy {
+    /// Its standard output.
+    #[default]
+    Stdout,
+    /// The file `{output_file}`, which `FIRSTLIGHT_OUTPUT_FILE` names too; what it prints goes to the log alone.
+    File,
 }
 
 /// Whom the runs room speaks to.
@@ -87,4 +122,6 @@ pub struct RunDoors {
     pub effects: Recipient<EffectsQueued>,
     /// The GitHub client: what the issue or pull request says, for a run that was started by its number alone.
     pub thread: Recipient<ReadThread>,
+    /// The GitHub client: a token for a phase that asks for one.
+    pub token: Recipient<MintToken>,
 }

@@ -1,7 +1,10 @@
 //! Workflow runs: one actor per live run, started by the supervisor. Knows the workflows; never a connector or the store.
 
+mod checkout;
+mod command;
 mod config;
 mod environment;
+mod exchange;
 mod facts;
 mod gate;
 mod leftovers;
@@ -12,6 +15,8 @@ mod resume;
 mod runner;
 mod say;
 mod supervisor;
+mod veil;
+mod workbench;
 
-pub use config::{RunDoors, RunsConfig, Runtime};
+pub use config::{OutputBy, PromptBy, RunDoors, RunsConfig, Runtime};
 pub use supervisor::RunSupervisor;

@@ -1,6 +1,5 @@
 //! The actor of one live run: works through its phases, each step durable before the next. Knows no queue and no other run.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +8,15 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::{oneshot, watch};
 
-use super::config::{RunDoors, RunsConfig, Runtime};
-use super::environment::{self, Parts};
+use super::config::{RunDoors, RunsConfig};
 use super::facts::RunFacts;
 use super::gate;
 use super::leftovers;
-use super::log::PhaseLog;
-use super::phase::{self, Done, Next, TimeLimit, Work};
-use super::process::{self, End, Order, Stop};
+use super::phase::{self, Done, Next, Work};
+use super::process::Stop;
 use super::resume::Progress;
 use super::say::Voice;
+use super::workbench::{Tool, Workbench, Worked};
 use crate::clock::SharedClock;
 use crate::domain::{
     ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
@@ -29,14 +27,10 @@ use crate::messages::house::Finish;
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{Abort, RunEnding};
 use crate::messages::store::{RecordStep, StepTaken, StoreError};
-use crate::workflows::template::{Facts, render, render_comment, render_env, render_prompt};
+use crate::workflows::template::render_comment;
 
 /// How many steps are written together at most, so that a workflow of thousands of phases without a process stays small in memory.
 const MOST_STEPS: usize = 64;
-
-/// The prompt of an agent phase that brings skills and nothing else.
-const PLAIN_PROMPT: &str = "{{#if repo}}Repository: {{owner}}/{{repo}}\n{{/if}}{{#if issueNumber}}Issue or pull request: #{{issueNumber}}\n{{/if}}\
-    {{#if title}}Title:\n{{title}}\n{{/if}}{{#if body}}Text:\n{{body}}\n{{/if}}";
 
 /// What every runner of a house shares.
 #[derive(Debug, Clone)]
@@ -266,20 +260,9 @@ impl Story {
                 self.unwritten.effects.extend(effects);
                 Done::well(Some(render_comment(message, &facts.view())))
             }
-            Work::Script(text) => {
-                let job = Job {
-                    argv: vec!["sh".into(), "-c".into(), text.to_owned()],
-                    setting: format!("phase \"{}\", key run", phase.name),
-                    input: None,
-                    allowed: &[],
-                    timeout: phase.timeout.unwrap_or(house.config.phase_timeout),
-                    keep: house.config.kept_output,
-                };
-                self.process(phase, attempt, facts, job).await?
-            }
+            Work::Script(text) => self.process(phase, attempt, facts, Tool::Shell(text)).await?,
             Work::Agent { name, runtime } => {
-                let job = self.agent_job(phase, facts, name, runtime);
-                self.process(phase, attempt, facts, job).await?
+                self.process(phase, attempt, facts, Tool::Agent { name, runtime }).await?
             }
         };
         self.settle_phase(phase, attempt, facts, done).await
@@ -352,48 +335,24 @@ impl Story {
     }
 
     /// Runs a process. What happened before it is on disk first.
-    async fn process(&mut self, phase: &Phase, attempt: u32, facts: &RunFacts, job: Job<'_>) -> Result<Done, Halt> {
+    async fn process(&mut self, phase: &Phase, attempt: u32, facts: &RunFacts, tool: Tool<'_>) -> Result<Done, Halt> {
         self.write().await?;
         let house = self.house.clone();
-        let config = &house.config;
-        let limit = self.time_limit(job.timeout);
-        let folder = config.work_dir.join(facts.task());
-        let env = match self.environment(phase, facts, &job, folder.clone()) {
-            Ok(env) => env,
-            Err(reason) => return Ok(Done::badly(reason)),
+        let folder = house.config.work_dir.join(facts.task());
+        let log = self.log_folder().join(format!("{}.log", phase.name));
+        let bench = Workbench {
+            house: &house,
+            record: &self.record,
+            facts,
+            phase,
+            attempt,
+            left_of_run: self.left_of_run(),
         };
-        let log_file = self.log_folder().join(format!("{}.log", phase.name));
-        let mut log = PhaseLog::open(&log_file, config.log_cap, attempt).await;
-        for note in &env.notes {
-            log.note(note).await;
+        match bench.work(tool, &folder, &log, &mut self.stop).await {
+            Worked::Done(done) => Ok(done),
+            Worked::PutDown => Err(Halt::PutDown),
+            Worked::Aborted(output) => Err(self.aborted(phase, attempt, output)),
         }
-        let order = Order {
-            argv: job.argv,
-            setting: job.setting,
-            env: env.vars,
-            folder,
-            input: job.input,
-            timeout: limit.limit,
-            finish_grace: config.finish_grace,
-            keep: job.keep,
-        };
-        let ended = process::run(order, &mut log, &mut self.stop, &house.clock).await;
-        let done = match ended {
-            Ok(outcome) if outcome.end == End::PutDown => Err(Halt::PutDown),
-            Ok(outcome) if outcome.end == End::Aborted => Err(self.aborted(phase, attempt, outcome.output)),
-            Ok(outcome) => Ok(phase::judge(outcome.end, outcome.output, limit)),
-            Err(reason) => Ok(Done::badly(reason)),
-        };
-        match &done {
-            Ok(Done {
-                reason: Some(reason), ..
-            })
-            | Err(Halt::Aborted(reason)) => log.note(reason).await,
-            Ok(_) => {}
-            Err(_) => log.note(INTERRUPTED).await,
-        }
-        log.close().await;
-        done
     }
 
     /// Takes down that the phase at work was cut off by a cancel.
@@ -414,52 +373,9 @@ impl Story {
         Halt::Aborted(reason)
     }
 
-    fn agent_job<'r>(&self, phase: &Phase, facts: &RunFacts, name: &str, runtime: &'r Runtime) -> Job<'r> {
-        let config = &self.house.config;
-        Job {
-            argv: runtime.command.clone(),
-            setting: format!("runtimes.{name}.command"),
-            input: Some(prompt(phase, &facts.view())),
-            allowed: &runtime.env,
-            timeout: phase.timeout.or(runtime.timeout).unwrap_or(config.phase_timeout),
-            keep: runtime.output_limit.unwrap_or(config.kept_output),
-        }
-    }
-
-    fn environment(
-        &self,
-        phase: &Phase,
-        facts: &RunFacts,
-        job: &Job<'_>,
-        home: PathBuf,
-    ) -> Result<environment::Environment, String> {
-        let view = facts.view();
-        let mut given = facts.environment(&self.record, phase);
-        for (name, template) in [
-            ("FIRSTLIGHT_MODEL", &phase.model),
-            ("FIRSTLIGHT_VARIANT", &phase.variant),
-        ] {
-            if let Some(template) = template {
-                given.insert(name, render(template, &view));
-            }
-        }
-        let rendered = phase
-            .env
-            .iter()
-            .map(|(name, value)| (name.clone(), render_env(value, &view)));
-        environment::build(Parts {
-            own: &|name| std::env::var_os(name),
-            home: home.into_os_string(),
-            allowed: job.allowed,
-            phase: rendered.collect::<BTreeMap<_, _>>(),
-            facts: given,
-        })
-    }
-
-    fn time_limit(&self, timeout: Duration) -> TimeLimit {
-        let deadline = self.house.config.run_deadline;
+    fn left_of_run(&self) -> Duration {
         let at_work = (self.house.clock.now() - self.taken_up).to_std().unwrap_or_default();
-        phase::time_limit(timeout, deadline.saturating_sub(at_work), deadline)
+        self.house.config.run_deadline.saturating_sub(at_work)
     }
 
     fn log_folder(&self) -> PathBuf {
@@ -560,27 +476,6 @@ impl Story {
     }
 }
 
-/// A process to be, without what all processes of a run share.
-struct Job<'a> {
-    argv: Vec<String>,
-    setting: String,
-    input: Option<String>,
-    allowed: &'a [String],
-    timeout: Duration,
-    keep: usize,
-}
-
-/// The texts of the skills as they are, then the prompt.
-fn prompt(phase: &Phase, facts: &Facts<'_>) -> String {
-    let mut text = String::new();
-    for skill in &phase.skills {
-        text.push_str(skill.text.trim_end());
-        text.push_str("\n\n");
-    }
-    text.push_str(&render_prompt(phase.prompt.as_deref().unwrap_or(PLAIN_PROMPT), facts));
-    text
-}
-
 /// How long to wait before the store is asked again: 100 ms, doubled each time up to 10 s, and up to a quarter less by chance.
 pub(crate) fn pause_after(failures: u32, chance: f64) -> Duration {
     let longest = Duration::from_secs(10);
@@ -593,23 +488,6 @@ pub(crate) fn pause_after(failures: u32, chance: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runs::phase::tests::{record, workflow};
-
-    #[test]
-    fn a_prompt_begins_with_the_texts_of_its_skills() {
-        let workflow = workflow(
-            r#"[{"name":"a","label":"","kind":"agent","prompt":"Look at {{owner}}/{{repo}}.","skills":[{"name":"s","text":"Be {{brief}}.\n"}]},
-                {"name":"b","label":"","kind":"agent","skills":[{"name":"s","text":"Be brief."}]}]"#,
-        );
-        let facts = RunFacts::of(&record(&[]), &workflow);
-        assert_eq!(
-            prompt(&workflow.phases[0], &facts.view()),
-            "Be {{brief}}.\n\nLook at acme/site."
-        );
-        let plain = prompt(&workflow.phases[1], &facts.view());
-        assert!(plain.starts_with("Be brief.\n\nRepository: acme/site\n"), "{plain}");
-        assert!(plain.contains("It broke") && plain.contains("untrusted"), "{plain}");
-    }
 
     #[test]
     fn the_store_is_asked_again_with_longer_pauses_up_to_a_limit() {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use actors::dispatch::Routes;
 use actors::domain::Secret;
+use actors::runs::{OutputBy, PromptBy};
 use serde::{Deserialize, Serialize};
 
 use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};
@@ -122,6 +123,8 @@ pub struct Github {
     pub app_installation_id: Option<u64>,
     /// Used where there is no App.
     pub token: Option<Secret>,
+    /// Whether phases that ask for a token may get it.
+    pub token_for_phases: bool,
     /// REST API.
     pub api_url: HttpUrl,
     /// Login of our own comments.
@@ -216,6 +219,14 @@ pub struct Runtime {
     pub timeout: Option<Period>,
     /// Absent: `runs.output_limit`.
     pub output_limit: Option<Size>,
+    /// Absent: what the system allows.
+    pub memory_limit: Option<Size>,
+    /// Put before the command, to isolate it.
+    pub wrapper: Vec<String>,
+    /// How the prompt reaches it.
+    pub prompt: PromptBy,
+    /// Where its answer is taken from.
+    pub output: OutputBy,
 }
 
 /// `git_auto_commit`.

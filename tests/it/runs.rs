@@ -13,7 +13,7 @@ use actors::domain::{
     RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
 };
 use actors::house::{Belfry, Bells};
-use actors::messages::github::{GithubFault, ReadThread, Thread};
+use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, NotCancelled, StartRun};
@@ -631,7 +631,8 @@ impl House {
             record: store.clone().recipient(),
             end: store.recipient(),
             effects: replier.clone().recipient(),
-            thread: replier.recipient(),
+            thread: replier.clone().recipient(),
+            token: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();
         let supervisor = RunSupervisor::new(config.clone(), doors, clock.clone(), bells.bell("run supervisor")).start();
@@ -1035,6 +1036,15 @@ impl Handler<ReadThread> for FakeReplier {
     type Result = Result<Thread, GithubFault>;
 
     fn handle(&mut self, _: ReadThread, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
+}
+
+/// Nobody configured credentials.
+impl Handler<MintToken> for FakeReplier {
+    type Result = Result<PhaseToken, GithubFault>;
+
+    fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
 }

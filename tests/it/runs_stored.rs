@@ -10,7 +10,7 @@ use actors::domain::{
     TriggerType, Workflow,
 };
 use actors::house::Bells;
-use actors::messages::github::{GithubFault, ReadThread, Thread};
+use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
@@ -197,7 +197,8 @@ impl House {
             record: store.clone().recipient(),
             end: store.clone().recipient(),
             effects: replier.clone().recipient(),
-            thread: replier.recipient(),
+            thread: replier.clone().recipient(),
+            token: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));
         config.gates.insert("ask".into());
@@ -282,6 +283,15 @@ impl Handler<ReadThread> for DeafReplier {
     type Result = Result<Thread, GithubFault>;
 
     fn handle(&mut self, _: ReadThread, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
+}
+
+/// Nobody configured credentials.
+impl Handler<MintToken> for DeafReplier {
+    type Result = Result<PhaseToken, GithubFault>;
+
+    fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
 }
