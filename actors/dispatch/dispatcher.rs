@@ -16,7 +16,7 @@ use super::admission::{Ask, House, admit};
 use super::router::{Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Effect, EffectKey, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
+    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, Responder, Source, Via, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
     ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType,
 };
 use crate::house::{Bell, Knock};
@@ -25,7 +25,7 @@ use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, ListRuns, OpenGates, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
+    Answer, Lapse, ListRuns, OpenGates, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
     SwitchedOff,
 };
 use crate::workflows::SharedCatalog;
@@ -294,7 +294,8 @@ impl Inner {
     fn nudge(&self, settled: &[Settled]) {
         let starts = |one: &Settled| {
             matches!(one.opened, Some(Opened::Queued(_)))
-                || matches!(one.decided, Some(crate::domain::Decided::Counted { .. }))
+                || matches!(one.decided, Some(Decided::Counted { .. }))
+                || one.lapsed > 0
         };
         if settled.iter().any(starts) {
             let _ = self.doors.start_run.try_send(StartRun);
@@ -364,20 +365,30 @@ impl Inner {
                 approval,
                 decision,
                 response,
+                words,
             } => {
                 settlement.outcome = format!("answered a gate: {decision}");
                 let who = &event.envelope.sender;
                 settlement.effects = say(event, format!("{} by @{who}.", capitalized(decision.as_str())), None);
-                settlement.otherwise = say(event, "Somebody has answered already.".into(), None);
+                // One word of refusal per person and question where anything that is said counts as an answer.
+                let once = words.then(|| format!("refusal:gate:{approval}:{}", who.to_lowercase()));
+                settlement.otherwise = say(event, Decided::PLACE.into(), once.as_deref());
                 settlement.decide = Some(Answer {
                     approval,
                     decision,
-                    by: who.clone(),
+                    by: responder(&event.envelope),
                     response,
+                    saw: None,
                     at: settlement.at,
                 });
             }
             Route::Run(target) => self.open(event, target, switched_off, &mut settlement),
+        }
+        if event.envelope.kind == EventType::PrSynchronize {
+            settlement.lapse = event.envelope.thread().map(|subject| Lapse {
+                subject,
+                reason: "new commits were pushed".into(),
+            });
         }
         settlement
     }
@@ -457,6 +468,7 @@ impl Inner {
             quarantined: false,
             open: None,
             decide: None,
+            lapse: None,
             effects: Vec::new(),
             otherwise: Vec::new(),
             at: self.clock.now(),
@@ -500,6 +512,20 @@ impl Inner {
         }
         let _ = self.doors.start_run.try_send(StartRun);
         Ok(opened)
+    }
+}
+
+/// Who speaks in an event. The association is GitHub's own word; chat has none.
+fn responder(envelope: &EventEnvelope) -> Responder {
+    Responder {
+        association: envelope.author_association.clone(),
+        ..Responder::named(
+            envelope.sender.clone(),
+            match envelope.source {
+                Source::Github => Via::Github,
+                _ => Via::Slack,
+            },
+        )
     }
 }
 

@@ -113,6 +113,8 @@ pub enum Route {
         decision: Decision,
         /// The reason, or the answer in words.
         response: Option<String>,
+        /// Whether whatever is said counts, and not an order that was given on purpose.
+        words: bool,
     },
     /// A reply, once; `once` names what it must not be repeated for.
     Say {
@@ -185,6 +187,7 @@ fn reply_gate(gates: &[Approval], envelope: &EventEnvelope) -> Option<Route> {
         approval: gate.id,
         decision: Decision::Approved,
         response: Some(envelope.body.clone()),
+        words: true,
     })
 }
 
@@ -196,7 +199,10 @@ fn on_comment(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot
     if heard == Heard::Nothing {
         return Route::Ignore("no bot mention in comment".into());
     }
-    if !envelope.author_is_maintainer() {
+    // Where a gate says itself who may answer it, its rules decide, and not the standing of the author.
+    let answers = matches!(heard, Heard::Order(Command::Approve | Command::Reject(_)));
+    let rules_decide = answers && newest_gate(gates).is_some_and(|gate| gate.rules.name_somebody());
+    if !rules_decide && !envelope.author_is_maintainer() {
         return refuse(envelope);
     }
     obey(heard, envelope, gates, bot_name, |wish| {
@@ -294,12 +300,18 @@ fn obey(
     }
 }
 
+/// The newest question that is answered with yes or no.
+fn newest_gate(gates: &[Approval]) -> Option<&Approval> {
+    gates.iter().find(|gate| gate.kind == ApprovalKind::Approve)
+}
+
 fn answer(gates: &[Approval], decision: Decision, response: Option<String>) -> Route {
-    match gates.iter().find(|gate| gate.kind == ApprovalKind::Approve) {
+    match newest_gate(gates) {
         Some(gate) => Route::Answer {
             approval: gate.id,
             decision,
             response,
+            words: false,
         },
         None => Route::Say {
             text: "No pending approval found.".into(),
@@ -596,7 +608,8 @@ mod tests {
             Route::Answer {
                 approval: gates[0].id,
                 decision: Decision::Rejected,
-                response: Some("too risky".into())
+                response: Some("too risky".into()),
+                words: false
             }
         );
         let Route::Say { text, .. } = decide(&comment("@last-light approve"), &[]) else {

@@ -118,6 +118,17 @@ impl Effect {
         }
     }
 
+    /// The same with `words` where its text has `place`; acts without a text of ours stay as they are.
+    #[must_use]
+    pub fn with_words(mut self, place: &str, words: &str) -> Self {
+        if let Self::GithubComment { body, .. } = &mut self
+            && body.contains(place)
+        {
+            *body = body.replace(place, words);
+        }
+        self
+    }
+
     /// Effects of one lane leave in order, one after the other; lanes do not wait for one another.
     /// For GitHub it is the owner, because an installation and its limits belong to an owner.
     #[must_use]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::store::StoreError;
-use crate::domain::{DeliveryId, Effect, EffectKey, Profile, RepoName, Secret};
+use crate::domain::{DeliveryId, Effect, EffectKey, TokenProfile, RepoName, Secret};
 
 /// One webhook request, body read, nothing checked yet.
 ///
@@ -131,7 +131,7 @@ pub struct MintToken {
     /// The repository.
     pub repo: RepoName,
     /// What it may do.
-    pub profile: Profile,
+    pub profile: TokenProfile,
 }
 
 /// What a phase is let in with.

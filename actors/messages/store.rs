@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{
     Approval, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq,
-    NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
+    NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
     Step, StoredEffect, StoredEvent, Subject, WorkflowName,
 };
 
@@ -69,9 +69,12 @@ pub struct Settlement {
     pub open: Option<NewRun>,
     /// The question it answers.
     pub decide: Option<Answer>,
+    /// What was pushed to: questions whose answer holds for the commit before lapse, and are asked anew.
+    pub lapse: Option<Lapse>,
     /// What is said.
     pub effects: Vec<NewEffect>,
-    /// What is said instead of `effects` when the answer came too late, or when a paused run of the same subject was in the way.
+    /// What is said instead of `effects` when the answer did not settle its question ([`Decided::PLACE`] stands for why), or
+    /// when a paused run of the same subject was in the way.
     pub otherwise: Vec<NewEffect>,
     /// When.
     pub at: DateTime<Utc>,
@@ -88,8 +91,19 @@ pub struct Settled {
     pub opened: Option<Opened>,
     /// What became of the answer.
     pub decided: Option<Decided>,
+    /// How many questions lapsed; their runs are queued again, to ask anew.
+    pub lapsed: usize,
     /// How many effects were put into the outbox.
     pub effects: usize,
+}
+
+/// New commits were pushed to a pull request.
+#[derive(Debug, Clone)]
+pub struct Lapse {
+    /// Which.
+    pub subject: Subject,
+    /// In words, for people.
+    pub reason: String,
 }
 
 /// A person's answer to a question.
@@ -99,15 +113,18 @@ pub struct Answer {
     pub approval: ApprovalId,
     /// Yes or no.
     pub decision: Decision,
-    /// Login or user name.
-    pub by: String,
+    /// Who answers.
+    pub by: Responder,
     /// The reason or the answer in words.
     pub response: Option<String>,
+    /// SHA-256 of what they saw, hex, if they say so: an answer to something else does not count.
+    pub saw: Option<String>,
     /// When.
     pub at: DateTime<Utc>,
 }
 
-/// Answer a question: compare-and-set. Approved, its run goes back into the queue; rejected, its run has failed
+/// Answer a question: compare-and-set, by the rules of the question. Approved, its run goes back into the queue, and an
+/// answer in words has become the output of the phase that asked; rejected, its run has failed
 /// (`Rejected by <who>: <reason, or "no reason given">`).
 ///
 /// Sender: API, dashboard, CLI, MCP, chat. Handler: the store. Answer: whether this answer counts.
@@ -247,6 +264,55 @@ pub struct OpenGates {
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<Approval>>")]
 pub struct ReadApproval(pub ApprovalId);
+
+/// Read which questions the clock has to look after.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: those whose time is over, those to be escalated, and when the next is due.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<GatesDue>")]
+pub struct DueGates {
+    /// Due at or before this instant.
+    pub now: DateTime<Utc>,
+    /// At most so many of each.
+    pub limit: usize,
+}
+
+/// What the clock has to look after.
+#[derive(Debug, Clone)]
+pub struct GatesDue {
+    /// Questions whose time to answer is over, earliest first.
+    pub expired: Vec<Approval>,
+    /// Questions that nobody has answered for too long, earliest first.
+    pub escalate: Vec<Approval>,
+    /// When the earliest of the rest is due.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Answer a question whose time is over by its default, and say so, in one transaction.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: whether this answer counts; what is said is in the outbox only if it does.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Decided>")]
+pub struct CloseGate {
+    /// The default.
+    pub answer: Answer,
+    /// What is said.
+    pub effects: Vec<NewEffect>,
+}
+
+/// Say, once, that nobody has answered a question.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: whether it still waited and nobody had been told before.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<bool>")]
+pub struct EscalateGate {
+    /// Which question.
+    pub approval: ApprovalId,
+    /// What is said.
+    pub effects: Vec<NewEffect>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
 
 /// Read the workflows that are switched off.
 ///

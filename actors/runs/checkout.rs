@@ -44,10 +44,8 @@ pub(crate) struct Wanted {
     pub(crate) host: String,
     /// Lets git in; absent: as nobody, which is enough for what is public.
     pub(crate) token: Option<Secret>,
-    /// The pull request whose head is checked out; absent: the default branch.
-    pub(crate) pull: Option<u64>,
-    /// The local branch for a pull request's head, where its name is a plain one.
-    pub(crate) branch: String,
+    /// What is checked out.
+    pub(crate) at: At,
     /// Who commits, unless a phase says otherwise: the bot's name.
     pub(crate) author: String,
     /// Ends each step.
@@ -56,6 +54,22 @@ pub(crate) struct Wanted {
     pub(crate) finish_grace: Duration,
     /// Where programs are looked for.
     pub(crate) path: OsString,
+}
+
+/// What is checked out.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// The branch that a clone comes with.
+    DefaultBranch,
+    /// The head of a pull request, wherever it comes from.
+    Pull {
+        /// Its number.
+        number: u64,
+        /// The local branch for it, where its name is a plain one.
+        branch: String,
+    },
+    /// A branch, tag or commit.
+    Ref(String),
 }
 
 /// Why there is no checkout.
@@ -105,14 +119,23 @@ pub(crate) async fn check_out(
         ],
     )
     .await?;
-    if let Some(number) = wanted.pull {
-        git.run(&partial, &["fetch", "--quiet", "origin", &format!("refs/pull/{number}/head")])
-            .await?;
-        if is_plain(&wanted.branch) {
-            git.run(&partial, &["checkout", "--quiet", "-B", &wanted.branch, "FETCH_HEAD", "--"])
+    match &wanted.at {
+        At::DefaultBranch => {}
+        At::Pull { number, branch } => {
+            git.run(&partial, &["fetch", "--quiet", "origin", &format!("refs/pull/{number}/head")])
                 .await?;
-        } else {
+            let onto: &[&str] = if is_plain(branch) { &["-B", branch] } else { &["--detach"] };
+            git.run(&partial, &[&["checkout", "--quiet"], onto, &["FETCH_HEAD", "--"]].concat())
+                .await?;
+        }
+        At::Ref(name) if is_plain(name) => {
+            git.run(&partial, &["fetch", "--quiet", "origin", name]).await?;
             git.run(&partial, &["checkout", "--quiet", "--detach", "FETCH_HEAD", "--"]).await?;
+        }
+        At::Ref(name) => {
+            return Err(NoCheckout::Failed(format!(
+                "checkout: {name:?} is no name of a branch, tag or commit that can be used"
+            )));
         }
     }
     tokio::fs::rename(&partial, &whole).await.map_err(disk)?;

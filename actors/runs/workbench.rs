@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::checkout::{self, NoCheckout, Wanted};
+use super::checkout::{self, At, NoCheckout, Wanted};
 use super::command::{self, Places};
 use super::config::{OutputBy, PromptBy, Runtime};
 use super::environment::{self, Parts};
@@ -17,7 +17,7 @@ use super::phase::{self, Done, TimeLimit};
 use super::process::{self, End, Kept, Order, Stop};
 use super::runner::House;
 use super::veil::Veil;
-use crate::domain::{INTERRUPTED, Phase, Profile, RunRecord, Secret};
+use crate::domain::{Checkout, INTERRUPTED, Phase, TokenProfile, RunRecord, Secret};
 use crate::messages::github::{GithubFault, MintToken, PhaseToken};
 use crate::workflows::template::{Facts, render, render_env, render_prompt};
 
@@ -207,17 +207,17 @@ impl Workbench<'_> {
                 Some(_) => trust.handed = Some(pass),
             }
         }
-        if self.phase.checkout {
+        if self.phase.checkout.is_some() {
             trust.checkout = match trust.handed.clone() {
                 Some(pass) => Some(pass),
                 // Only our own git gets it; the phase does not.
-                None => Some(self.mint(Profile::Read, "it asks for a checkout", stop).await?),
+                None => Some(self.mint(TokenProfile::Read, "it asks for a checkout", stop).await?),
             };
         }
         Ok(trust)
     }
 
-    async fn mint(&self, profile: Profile, asks: &str, stop: &mut watch::Receiver<Stop>) -> Result<PhaseToken, Short> {
+    async fn mint(&self, profile: TokenProfile, asks: &str, stop: &mut watch::Receiver<Stop>) -> Result<PhaseToken, Short> {
         let Some(repo) = self.record.summary.repo.clone() else {
             return Err(format!("{asks}, and the run is about no repository").into());
         };
@@ -250,8 +250,16 @@ impl Workbench<'_> {
             url: pass.clone_url.clone(),
             host: pass.host.clone(),
             token: pass.token.clone(),
-            pull: told.get("FIRSTLIGHT_PR_NUMBER").and_then(|number| number.parse().ok()),
-            branch: told.get("FIRSTLIGHT_BRANCH").cloned().unwrap_or_default(),
+            at: match &self.phase.checkout {
+                Some(Checkout::Ref(template)) => At::Ref(render(template, &self.facts.view()).trim().to_owned()),
+                Some(Checkout::Subject) | None => match told.get("FIRSTLIGHT_PR_NUMBER").and_then(|n| n.parse().ok()) {
+                    Some(number) => At::Pull {
+                        number,
+                        branch: told.get("FIRSTLIGHT_BRANCH").cloned().unwrap_or_default(),
+                    },
+                    None => At::DefaultBranch,
+                },
+            },
             author: self.house.config.bot_name.clone(),
             timeout: limit.limit,
             finish_grace: self.house.config.finish_grace,

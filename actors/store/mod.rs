@@ -17,7 +17,8 @@ use crate::domain::{
     Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate,
+    GatesDue, KeepAnswer, KeepDefinitions,
     ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
     RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
     StoreResult, SwitchedOff, TakeQueuedRuns,
@@ -94,6 +95,12 @@ orders! {
     open_gates(OpenGates) -> Vec<Approval>;
     /// Reads one question.
     read_approval(ReadApproval) -> Option<Approval>;
+    /// Reads which questions the clock has to look after.
+    due_gates(DueGates) -> GatesDue;
+    /// Answers a question by its default, and says so if that counts.
+    close_gate(CloseGate) -> Decided;
+    /// Says once that nobody has answered a question.
+    escalate_gate(EscalateGate) -> bool;
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them

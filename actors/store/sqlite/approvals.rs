@@ -1,28 +1,31 @@
 //! Questions to people: asked with a pause, answered once. Knows runs only to send them on or to end them.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::columns::{get, maybe_time, millis, text, time, word};
+use super::columns::{from_json, get, json, maybe_time, millis, rows, text, time, word};
 use super::fault::Fault;
-use super::runs;
+use super::{effects, runs};
 use crate::domain::{
-    Approval, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, NewApproval, RunStatus, Subject,
+    Approval, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given, NewApproval, Question, Responder,
+    RunStatus, Subject, Verdict, Via, Vote, judge,
 };
-use crate::messages::store::Answer;
+use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, Lapse};
 
-const QUESTION: &str = "SELECT a.id AS id, r.id AS run, r.workflow AS workflow, a.subject AS subject, a.gate AS gate,
-        a.phase AS phase, a.summary AS summary, a.status AS status, a.kind AS kind, a.requested_by AS requested_by,
-        a.responded_by AS responded_by, a.response AS response, a.responded_at AS responded_at,
-        a.created_at AS created_at
+const QUESTION: &str = "SELECT a.seq AS seq, a.id AS id, r.id AS run, r.workflow AS workflow, a.subject AS subject,
+        a.gate AS gate, a.phase AS phase, a.summary AS summary, a.status AS status, a.kind AS kind,
+        a.requested_by AS requested_by, a.responded_by AS responded_by, a.response AS response,
+        a.responded_at AS responded_at, a.created_at AS created_at, a.rules AS rules, a.shown AS shown,
+        a.head_sha AS head_sha
      FROM approvals a";
 
 /// Asks: the question, the pause and the waiting phase. A question that was asked before changes nothing.
 pub(super) fn ask(db: &Connection, run: i64, question: &NewApproval, at: DateTime<Utc>) -> Result<(), Fault> {
     let fresh = db
         .prepare_cached(
-            "INSERT INTO approvals (id, run_seq, subject, phase, gate, summary, kind, requested_by, created_at)
-             VALUES (?1, ?2, (SELECT subject FROM runs WHERE seq = ?2), ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO approvals (id, run_seq, subject, phase, gate, summary, kind, requested_by, created_at,
+                 rules, shown, head_sha, deadline_at, escalate_at)
+             VALUES (?1, ?2, (SELECT subject FROM runs WHERE seq = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -34,6 +37,11 @@ pub(super) fn ask(db: &Connection, run: i64, question: &NewApproval, at: DateTim
             question.kind.as_str(),
             question.requested_by,
             millis(at),
+            json(&question.rules)?,
+            question.shown,
+            question.head_sha,
+            question.rules.deadline.map(millis),
+            question.rules.escalate_at.map(millis),
         ])?;
     if fresh == 0 {
         return Ok(());
@@ -47,35 +55,86 @@ pub(super) fn ask(db: &Connection, run: i64, question: &NewApproval, at: DateTim
     Ok(())
 }
 
-/// Answers: the first answer counts.
+/// Answers: by the rules of the question, and the first answer that settles it counts.
 pub(super) fn decide(db: &Connection, answer: &Answer) -> Result<Decided, Fault> {
-    let found: Option<(i64, String, i64, String)> = db
-        .prepare_cached(
-            "SELECT a.seq, a.status, r.seq, r.id FROM approvals a JOIN runs r ON r.seq = a.run_seq WHERE a.id = ?1",
-        )?
-        .query_row([answer.approval.to_string()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .optional()?;
-    let Some((question, status, run, run_id)) = found else {
+    let mut statement = db.prepare_cached(&format!(
+        "{} JOIN runs r ON r.seq = a.run_seq WHERE a.id = ?1",
+        QUESTION.replacen("SELECT", "SELECT a.run_seq AS run_seq,", 1)
+    ))?;
+    let mut found = statement.query([answer.approval.to_string()])?;
+    let Some(row) = found.next()? else {
         return Ok(Decided::Unknown);
     };
-    let status = word("approval status", &status, ApprovalStatus::from_text)?;
-    if status != ApprovalStatus::Pending {
-        return Ok(Decided::Already(status));
+    let (seq, run): (i64, i64) = (get(row, "seq")?, get(row, "run_seq")?);
+    let question = stored(db, row)?;
+    if question.status != ApprovalStatus::Pending {
+        return Ok(Decided::Already(question.status));
     }
+    let voters: Vec<Responder> = question.votes.iter().map(|vote| vote.by.clone()).collect();
+    let judged = judge(
+        Question {
+            rules: &question.rules,
+            kind: question.kind,
+            requested_by: &question.requested_by,
+            shown: question.shown.as_deref(),
+            votes: &voters,
+        },
+        Given {
+            decision: answer.decision,
+            by: &answer.by,
+            response: answer.response.as_deref(),
+            saw: answer.saw.as_deref(),
+            at: answer.at,
+        },
+    );
+    match judged {
+        Verdict::Refused(reason) => Ok(Decided::Refused(reason)),
+        Verdict::Counts { have, need } => {
+            vote(db, seq, answer, voters.len())?;
+            Ok(Decided::Voted { have, need })
+        }
+        Verdict::Settles => {
+            if answer.decision == Decision::Approved && answer.by.via != Via::Deadline {
+                vote(db, seq, answer, voters.len())?;
+            }
+            settle(db, seq, run, &question, answer)?;
+            Ok(Decided::Counted { run: question.run })
+        }
+    }
+}
+
+fn vote(db: &Connection, question: i64, answer: &Answer, before: usize) -> Result<(), Fault> {
+    db.prepare_cached("INSERT INTO approval_votes (approval_seq, n, voter, response, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            question,
+            rows(before),
+            json(&answer.by)?,
+            answer.response,
+            millis(answer.at),
+        ])?;
+    Ok(())
+}
+
+fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Answer) -> Result<(), Fault> {
     db.prepare_cached(
         "UPDATE approvals SET status = ?2, responded_by = ?3, response = ?4, responded_at = ?5 WHERE seq = ?1",
     )?
     .execute(params![
-        question,
+        seq,
         answer.decision.as_str(),
-        answer.by,
+        answer.by.name,
         answer.response,
         millis(answer.at),
     ])?;
     match answer.decision {
         Decision::Approved => {
+            if question.kind == ApprovalKind::Reply {
+                // The answer is what the phase was for.
+                db.prepare_cached(
+                    "UPDATE phase_executions SET output = ?2 WHERE run_seq = ?1 AND status = 'waiting_approval'",
+                )?
+                .execute(params![run, answer.response])?;
+            }
             settle_waiting_phase(db, run, "succeeded", None, answer.at)?;
             runs::set_status(db, run, RunStatus::Queued, answer.at)?;
         }
@@ -85,12 +144,87 @@ pub(super) fn decide(db: &Connection, answer: &Answer) -> Result<Decided, Fault>
                 .as_deref()
                 .map(str::trim)
                 .filter(|words| !words.is_empty());
-            let error = format!("Rejected by {}: {}", answer.by, reason.unwrap_or("no reason given"));
+            let error = format!("Rejected by {}: {}", answer.by.name, reason.unwrap_or("no reason given"));
             settle_waiting_phase(db, run, "failed", Some(&error), answer.at)?;
             runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
         }
     }
-    Ok(Decided::Counted { run: run_id.parse()? })
+    Ok(())
+}
+
+/// Answers by default, and says so if that counts.
+pub(super) fn close(db: &Connection, order: &CloseGate) -> Result<Decided, Fault> {
+    let decided = decide(db, &order.answer)?;
+    if matches!(decided, Decided::Counted { .. }) {
+        effects::queue(db, &order.effects, order.answer.at, None)?;
+    }
+    Ok(decided)
+}
+
+/// Says once that nobody has answered.
+pub(super) fn escalate(db: &Connection, order: &EscalateGate) -> Result<bool, Fault> {
+    let waited = db
+        .prepare_cached(
+            "UPDATE approvals SET escalate_at = NULL
+             WHERE id = ?1 AND status = 'pending' AND escalate_at IS NOT NULL",
+        )?
+        .execute([order.approval.to_string()])?;
+    if waited > 0 {
+        effects::queue(db, &order.effects, order.at, None)?;
+    }
+    Ok(waited > 0)
+}
+
+/// New commits: questions whose answer would hold for the commit before lapse, and their runs go back into the queue with
+/// the phase still waiting, which makes them ask anew.
+pub(super) fn lapse_for_new_commits(db: &Connection, order: &Lapse, at: DateTime<Utc>) -> Result<usize, Fault> {
+    let lapsed: Vec<i64> = db
+        .prepare_cached(
+            "UPDATE approvals SET status = 'lapsed', response = ?2, responded_at = ?3
+             WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq",
+        )?
+        .query_map(params![order.subject.as_str(), order.reason, millis(at)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for run in &lapsed {
+        db.prepare_cached(
+            "UPDATE phase_executions SET reason = ?2 WHERE run_seq = ?1 AND status = 'waiting_approval'",
+        )?
+        .execute(params![run, order.reason])?;
+        runs::set_status(db, *run, RunStatus::Queued, at)?;
+    }
+    Ok(lapsed.len())
+}
+
+/// What the clock has to look after.
+pub(super) fn due(db: &Connection, order: DueGates) -> Result<GatesDue, Fault> {
+    let now = millis(order.now);
+    let some = |index: &str, column: &str| -> Result<Vec<Approval>, Fault> {
+        let mut statement = db.prepare_cached(&format!(
+            "{QUESTION} INDEXED BY {index} JOIN runs r ON r.seq = a.run_seq
+             WHERE a.status = 'pending' AND a.{column} IS NOT NULL AND a.{column} <= ?1 ORDER BY a.{column}, a.seq LIMIT ?2"
+        ))?;
+        let mut found = statement.query(params![now, rows(order.limit)])?;
+        let mut questions = Vec::new();
+        while let Some(row) = found.next()? {
+            questions.push(stored(db, row)?);
+        }
+        Ok(questions)
+    };
+    let next: Option<i64> = db
+        .prepare_cached(
+            "SELECT min(at) FROM (
+                 SELECT min(deadline_at) AS at FROM approvals INDEXED BY approvals_by_deadline
+                 WHERE status = 'pending' AND deadline_at IS NOT NULL AND deadline_at > ?1
+                 UNION ALL
+                 SELECT min(escalate_at) FROM approvals INDEXED BY approvals_by_escalation
+                 WHERE status = 'pending' AND escalate_at IS NOT NULL AND escalate_at > ?1)",
+        )?
+        .query_row([now], |row| row.get(0))?;
+    Ok(GatesDue {
+        expired: some("approvals_by_deadline", "deadline_at")?,
+        escalate: some("approvals_by_escalation", "escalate_at")?,
+        next: maybe_time(next)?,
+    })
 }
 
 fn settle_waiting_phase(
@@ -135,7 +269,7 @@ pub(super) fn open_gates(db: &Connection, subject: Option<&Subject>) -> Result<V
     let mut found = statement.query(rusqlite::params_from_iter(values))?;
     let mut questions = Vec::new();
     while let Some(row) = found.next()? {
-        questions.push(stored(row)?);
+        questions.push(stored(db, row)?);
     }
     Ok(questions)
 }
@@ -144,10 +278,10 @@ pub(super) fn open_gates(db: &Connection, subject: Option<&Subject>) -> Result<V
 pub(super) fn read(db: &Connection, id: ApprovalId) -> Result<Option<Approval>, Fault> {
     let mut statement = db.prepare_cached(&format!("{QUESTION} JOIN runs r ON r.seq = a.run_seq WHERE a.id = ?1"))?;
     let mut found = statement.query([id.to_string()])?;
-    found.next()?.map(stored).transpose()
+    found.next()?.map(|row| stored(db, row)).transpose()
 }
 
-fn stored(row: &Row<'_>) -> Result<Approval, Fault> {
+fn stored(db: &Connection, row: &Row<'_>) -> Result<Approval, Fault> {
     Ok(Approval {
         id: text(row, "id")?.parse()?,
         run: text(row, "run")?.parse()?,
@@ -163,5 +297,24 @@ fn stored(row: &Row<'_>) -> Result<Approval, Fault> {
         response: get(row, "response")?,
         responded_at: maybe_time(get(row, "responded_at")?)?,
         created_at: time(get(row, "created_at")?)?,
+        rules: from_json("rules of a gate", text(row, "rules")?)?,
+        votes: votes(db, get(row, "seq")?)?,
+        shown: get(row, "shown")?,
+        head_sha: get(row, "head_sha")?,
     })
+}
+
+fn votes(db: &Connection, question: i64) -> Result<Vec<Vote>, Fault> {
+    let mut statement =
+        db.prepare_cached("SELECT voter, response, at FROM approval_votes WHERE approval_seq = ?1 ORDER BY n")?;
+    let mut found = statement.query([question])?;
+    let mut votes = Vec::new();
+    while let Some(row) = found.next()? {
+        votes.push(Vote {
+            by: from_json("voter", text(row, "voter")?)?,
+            response: get(row, "response")?,
+            at: time(get(row, "at")?)?,
+        });
+    }
+    Ok(votes)
 }

@@ -42,10 +42,7 @@ use crate::domain::{
     Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
-    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
-    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
-    StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -456,6 +453,18 @@ impl Store for SqliteStore {
 
     fn read_approval(&self, order: ReadApproval) -> Pending<Option<Approval>> {
         self.read(move |db| approvals::read(db, order.0))
+    }
+
+    fn due_gates(&self, order: DueGates) -> Pending<GatesDue> {
+        self.read(move |db| approvals::due(db, order))
+    }
+
+    fn close_gate(&self, order: CloseGate) -> Pending<Decided> {
+        self.write(move |db| approvals::close(db, &order))
+    }
+
+    fn escalate_gate(&self, order: EscalateGate) -> Pending<bool> {
+        self.write(move |db| approvals::escalate(db, &order))
     }
 
     fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {
