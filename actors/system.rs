@@ -14,7 +14,7 @@ use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::{KeepDefinitions, StoreResult};
 use crate::outbound::{Replier, ReplierDoors};
-use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
+use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::store::{Store, StoreDoor};
 
 /// Effects of so many lanes leave at the same time.
@@ -35,6 +35,7 @@ pub struct System {
     store: Arc<dyn Store>,
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
+    keeper: Addr<GateKeeper>,
     replier: Addr<Replier>,
     knock: Knock,
 }
@@ -68,6 +69,8 @@ impl System {
             bells.bell("replier"),
         )
         .start();
+        // Keeper and supervisor nudge one another: the keeper's address is there before it is.
+        let keeper_to_be = Context::<GateKeeper>::new();
         let supervisor = RunSupervisor::new(
             config.runs,
             RunDoors {
@@ -79,11 +82,21 @@ impl System {
                 effects: replier.clone().recipient(),
                 thread: github.clone().recipient(),
                 token: github.clone().recipient(),
+                gates: keeper_to_be.address().recipient(),
             },
             clock.clone(),
             bells.bell("run supervisor"),
         )
         .start();
+        let gate_doors = GateDoors {
+            due: door.clone().recipient(),
+            close: door.clone().recipient(),
+            escalate: door.clone().recipient(),
+            load: door.clone().recipient(),
+            start_run: supervisor.clone().recipient(),
+            effects: replier.clone().recipient(),
+        };
+        let keeper = keeper_to_be.run(GateKeeper::new(gate_doors, clock.clone(), bells.bell("gate keeper")));
         let knock = Knock::default();
         let dispatcher = Dispatcher::new(
             DispatcherDoors {
@@ -106,6 +119,7 @@ impl System {
             store,
             dispatcher,
             supervisor,
+            keeper,
             replier,
             knock,
         })
@@ -154,8 +168,9 @@ impl System {
         loop {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
+            let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, replier));
+            let now = Some((dispatcher, supervisor, keeper, replier));
             if now == before {
                 return;
             }
@@ -167,6 +182,7 @@ impl System {
     pub async fn finish(&self) {
         for finished in [
             self.dispatcher.send(Finish).await,
+            self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,
             self.replier.send(Finish).await,
         ] {

@@ -400,7 +400,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{ApprovalStatus, ReplyTo, RunId, Subject};
+    use crate::domain::{AnswerRules, ApprovalStatus, ReplyTo, RunId, Subject};
 
     fn routes() -> Routes {
         let to = |name: &str| Some(name.parse().expect("valid"));
@@ -474,6 +474,10 @@ mod tests {
             response: None,
             responded_at: None,
             created_at: DateTime::from_timestamp(0, 0).expect("the epoch exists"),
+            rules: AnswerRules::default(),
+            votes: Vec::new(),
+            shown: None,
+            head_sha: None,
         }
     }
 
@@ -616,6 +620,27 @@ mod tests {
             panic!("no answer")
         };
         assert_eq!(text, "No pending approval found.");
+    }
+
+    #[test]
+    fn where_a_gate_names_who_may_answer_its_rules_decide_and_not_the_standing_of_the_author() {
+        let named = Approval {
+            rules: AnswerRules {
+                logins: vec!["ann".into()],
+                ..AnswerRules::default()
+            },
+            ..gate(ApprovalKind::Approve)
+        };
+        let stranger = |body: &str| EventEnvelope {
+            author_association: Some("NONE".into()),
+            ..comment(body)
+        };
+        assert!(matches!(
+            decide(&stranger("@last-light approve"), std::slice::from_ref(&named)),
+            Route::Answer { .. }
+        ));
+        // Nothing else is obeyed for that.
+        assert!(matches!(decide(&stranger("@last-light build"), &[named]), Route::Say { .. }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A question that a paused run asks of a person, and its answer. Knows no runner.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::envelope::closed_enum;
 use super::{AnswerRules, ApprovalId, PhaseName, RunId, Subject, Vote, WorkflowName};

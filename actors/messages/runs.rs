@@ -62,6 +62,13 @@ pub enum NotCancelled {
     Store(#[from] StoreError),
 }
 
+/// A question was asked. A nudge: the gate keeper reads from the store when it has to look after which.
+///
+/// Sender: a runner, after its commit. Handler: the gate keeper. Answer: nothing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct GatesChanged;
+
 /// Tells one runner to kill what it runs and to end its run as cancelled.
 ///
 /// Sender: the run supervisor. Handler: the runner of that run. Answer: nothing.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
+use crate::messages::runs::GatesChanged;
 use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
 
 /// Limits, folders and runtimes of every run. [`RunsConfig::new`] fills in the defaults.
@@ -124,4 +125,6 @@ pub struct RunDoors {
     pub thread: Recipient<ReadThread>,
     /// The GitHub client: a token for a phase that asks for one.
     pub token: Recipient<MintToken>,
+    /// The gate keeper: a question was asked, perhaps with a deadline.
+    pub gates: Recipient<GatesChanged>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Phase, RunRecord, Workflow};
+use crate::domain::{Phase, PhaseName, RunRecord, Workflow};
 use crate::workflows::template::{Facts, spell_both_ways};
 
 /// How long the words of a branch name may be.
@@ -57,6 +57,11 @@ impl RunFacts {
         if let Some(name) = &phase.output_var {
             self.outputs.insert(name.clone(), output.to_owned());
         }
+    }
+
+    /// What a phase printed, if it is known.
+    pub(crate) fn output(&self, phase: &PhaseName) -> Option<&str> {
+        self.outputs.get(phase.as_str()).map(String::as_str)
     }
 
     /// Lets templates say why a phase failed: `{{error}}`.

@@ -7,6 +7,7 @@ mod environment;
 mod exchange;
 mod facts;
 mod gate;
+mod gatekeeper;
 mod leftovers;
 mod log;
 mod phase;
@@ -19,4 +20,5 @@ mod veil;
 mod workbench;
 
 pub use config::{OutputBy, PromptBy, RunDoors, RunsConfig, Runtime};
+pub use gatekeeper::{GateDoors, GateKeeper};
 pub use supervisor::RunSupervisor;

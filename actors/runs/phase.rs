@@ -26,6 +26,13 @@ pub(crate) enum Next<'w> {
         /// The execution that was cut off before, to be closed.
         unfinished: Option<u32>,
     },
+    /// Ask again what this phase asked: the question before has lapsed.
+    Ask {
+        /// Which.
+        phase: &'w Phase,
+        /// Why it lapsed, if that is known.
+        anew: Option<String>,
+    },
     /// Everything is done.
     Finished,
     /// It cannot go on.
@@ -85,10 +92,9 @@ pub(crate) fn next<'w>(workflow: &'w Workflow, progress: &Progress) -> Next<'w> 
             }
             // No way past a gate without a decision: an approved one is `succeeded`.
             PhaseStatus::WaitingApproval => {
-                return Next::GiveUp {
+                return Next::Ask {
                     phase,
-                    unfinished: None,
-                    reason: "its gate has no decision".into(),
+                    anew: standing.reason.clone(),
                 };
             }
         }
@@ -112,6 +118,12 @@ pub(crate) enum Work<'a> {
     },
     /// An answer to whoever asked: its template.
     Reply(&'a str),
+    /// A notice through a channel of the integrations.
+    Notify,
+    /// An event to whoever subscribed to it.
+    Emit,
+    /// An answer of a person.
+    Ask,
     /// Nothing, for this reason.
     Skip(String),
     /// It cannot be done, for this reason.
@@ -146,10 +158,9 @@ pub(crate) fn work<'a>(phase: &'a Phase, runtimes: &'a BTreeMap<String, Runtime>
             }
             (ReplyTo::Nobody, _) => Work::Skip("nobody to answer: the run was started without a conversation".into()),
         },
-        // The reader of workflow files lets none of them through yet.
-        PhaseKind::Notify | PhaseKind::Emit | PhaseKind::Approval => {
-            Work::Refuse(format!("phases of type {} cannot be run yet", phase.kind))
-        }
+        PhaseKind::Notify => Work::Notify,
+        PhaseKind::Emit => Work::Emit,
+        PhaseKind::Approval => Work::Ask,
     }
 }
 
@@ -352,8 +363,8 @@ pub(crate) mod tests {
                 "a gives up: exited with status 1",
             ),
             (
-                &[("a", 1, WaitingApproval, None)][..],
-                "a gives up: its gate has no decision",
+                &[("a", 1, WaitingApproval, Some("new commits were pushed"))][..],
+                "a asks anew: new commits were pushed",
             ),
             (&[("gone", 1, Succeeded, None)][..], "a#1"),
         ] {
@@ -365,6 +376,7 @@ pub(crate) mod tests {
                     attempt,
                     unfinished,
                 } => format!("{}#{attempt}{}", phase.name, closing(unfinished)),
+                Next::Ask { phase, anew } => format!("{} asks anew: {}", phase.name, anew.unwrap_or_default()),
                 Next::Finished => "finished".into(),
                 Next::GiveUp {
                     phase,

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::config::{RunDoors, RunsConfig};
 use super::facts::RunFacts;
-use super::gate;
+use super::gate::{self, Asking, Gate};
 use super::leftovers;
 use super::phase::{self, Done, Next, Work};
 use super::process::Stop;
@@ -19,13 +19,13 @@ use super::say::Voice;
 use super::workbench::{Tool, Workbench, Worked};
 use crate::clock::SharedClock;
 use crate::domain::{
-    ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
+    ApprovalId, INTERRUPTED, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
     Step, Workflow,
 };
 use crate::messages::github::ReadThread;
 use crate::messages::house::Finish;
 use crate::messages::outbound::EffectsQueued;
-use crate::messages::runs::{Abort, RunEnding};
+use crate::messages::runs::{Abort, GatesChanged, RunEnding};
 use crate::messages::store::{RecordStep, StepTaken, StoreError};
 use crate::workflows::template::render_comment;
 
@@ -225,6 +225,7 @@ impl Story {
                     self.unwritten.effects.extend(effects);
                     return self.fail(format!("phase \"{}\" failed: {reason}", phase.name)).await;
                 }
+                Next::Ask { phase, anew } => return self.ask(phase, &facts, anew, true).await,
                 Next::Phase {
                     phase,
                     attempt,
@@ -260,12 +261,26 @@ impl Story {
                 self.unwritten.effects.extend(effects);
                 Done::well(Some(render_comment(message, &facts.view())))
             }
+            Work::Notify => self.said(self.voice(facts, phase).notify()),
+            Work::Emit => self.said(self.voice(facts, phase).emit()),
+            Work::Ask => return self.ask(phase, facts, None, false).await,
             Work::Script(text) => self.process(phase, attempt, facts, Tool::Shell(text)).await?,
             Work::Agent { name, runtime } => {
                 self.process(phase, attempt, facts, Tool::Agent { name, runtime }).await?
             }
         };
         self.settle_phase(phase, attempt, facts, done).await
+    }
+
+    /// The end of a phase that only says something.
+    fn said(&mut self, said: Result<(Vec<NewEffect>, String), String>) -> Done {
+        match said {
+            Ok((effects, text)) => {
+                self.unwritten.effects.extend(effects);
+                Done::well(Some(text))
+            }
+            Err(reason) => Done::badly(reason),
+        }
     }
 
     /// Takes down how a phase ended, and what follows: the words, the end of a run that failed, the question of a gate.
@@ -304,8 +319,8 @@ impl Story {
                 .steps
                 .extend(phase.on_success.set_phase.clone().map(Step::Shown));
         }
-        if let Some(name) = gate::gate_after(phase, done.status, &self.house.config.gates) {
-            return self.ask(phase, name, facts).await;
+        if gate::gate_after(phase, done.status, &self.house.config.gates).is_some() {
+            return self.ask(phase, facts, None, false).await;
         }
         if self.unwritten.steps.len() >= MOST_STEPS {
             self.write().await?;
@@ -313,25 +328,59 @@ impl Story {
         Ok(())
     }
 
-    /// Pauses the run at a gate. The phase's end, the pause and the question become durable together.
-    async fn ask(&mut self, phase: &Phase, name: &str, facts: &RunFacts) -> Result<(), Halt> {
-        let summary = match phase.approval_gate_message.as_deref() {
+    /// Pauses the run at the gate of a phase. What came before, the pause and the question become durable together.
+    /// `anew`: why the question before lapsed.
+    async fn ask(&mut self, phase: &Phase, facts: &RunFacts, anew: Option<String>, again: bool) -> Result<(), Halt> {
+        let Some(gate) = gate::gate_of(phase) else {
+            return self.fail(format!("phase \"{}\" waits at a gate that it does not have", phase.name)).await;
+        };
+        let question = match gate.question {
             Some(template) => render_comment(template, &facts.view()),
             None => gate::plain_question(&self.record.summary.workflow, phase),
         };
-        let words = gate::question_comment(name, &summary, &self.house.config.bot_name);
-        let effects = self.voice(facts, phase).gate(&words);
-        self.unwritten.effects.extend(effects);
-        self.unwritten.steps.push(Step::Paused(NewApproval {
+        let escalate_message = gate.policy.escalate_message.as_deref();
+        let asked = Asking {
             id: ApprovalId::new(self.house.clock.fresh_id()),
             phase: phase.name.clone(),
-            gate: name.to_owned(),
-            summary,
-            kind: ApprovalKind::Approve,
+            gate,
+            question,
+            output: facts.output(&phase.name).unwrap_or_default(),
+            head_sha: self.head_sha(gate).await?,
             requested_by: self.record.summary.cause.who.clone(),
-        }));
+            escalate_message: escalate_message.map(|template| render_comment(template, &facts.view())),
+            at: self.house.clock.now(),
+        }
+        .approval();
+        let words = gate::question_comment(&asked, &self.house.config.bot_name, anew.as_deref());
+        let effects = self.voice(facts, phase).gate(&words, again.then_some(asked.id));
+        self.unwritten.effects.extend(effects);
+        self.unwritten.steps.push(Step::Paused(asked));
         self.write().await?;
+        // A full mailbox means that the gate keeper has a look ahead of it anyway.
+        let _ = self.house.doors.gates.try_send(GatesChanged);
         Err(Halt::Settled(RunStatus::Paused))
+    }
+
+    /// The head commit that an answer holds for, where the run is about a pull request.
+    async fn head_sha(&mut self, gate: Gate<'_>) -> Result<Option<String>, Halt> {
+        let summary = &self.record.summary;
+        let (Some(repo), Some(number)) = (summary.repo.clone(), summary.number) else {
+            return Ok(None);
+        };
+        if !gate::binds_to_head(gate.policy) || !self.record.context.0.contains_key("prNumber") {
+            return Ok(None);
+        }
+        let mut stop = self.stop.clone();
+        let asked = self.house.doors.thread.send(ReadThread { repo, number });
+        let answered = tokio::select! {
+            answered = asked => answered,
+            _ = stop.wait_for(|stop| *stop != Stop::No) => {
+                self.may_go_on()?;
+                return Err(Halt::PutDown);
+            }
+        };
+        let head = answered.ok().and_then(Result::ok).and_then(|thread| thread.head_sha);
+        Ok(Some(head.unwrap_or_else(|| gate::UNKNOWN_HEAD.to_owned())))
     }
 
     /// Runs a process. What happened before it is on disk first.

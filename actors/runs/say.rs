@@ -1,6 +1,8 @@
 //! What a run says and changes outside, as effects with keys. Pure: the outbox is filled by whoever records the step.
 
-use crate::domain::{Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord};
+use serde_json::Value;
+
+use crate::domain::{ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord};
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
 
@@ -66,9 +68,65 @@ impl Voice<'_> {
         self.message("reply", Some(message))
     }
 
-    /// The question of the phase's gate, for people who read along at GitHub.
-    pub(crate) fn gate(&self, words: &str) -> Vec<NewEffect> {
-        self.comment("gate", words)
+    /// The question of the phase's gate, for people who read along at GitHub. One that is asked anew is said anew.
+    pub(crate) fn gate(&self, words: &str, anew: Option<ApprovalId>) -> Vec<NewEffect> {
+        match anew {
+            None => self.comment("gate", words),
+            Some(id) => self.comment(&format!("gate:{id}"), words),
+        }
+    }
+
+    /// The notice of a notify phase, and its text.
+    ///
+    /// # Errors
+    /// What is wrong with the phase, in words.
+    pub(crate) fn notify(&self) -> Result<(Vec<NewEffect>, String), String> {
+        let (Some(step), Some(template)) = (&self.phase.notify, &self.phase.message) else {
+            return Err("it has no `notify` with a `message`".into());
+        };
+        if step.webhook_url.is_some() {
+            return Err("its webhook_url cannot be used, because what leaves is stored and a URL is as good as a password; \
+                        leave it out, and set the channel's own endpoint in the settings"
+                .into());
+        }
+        let message = render(template, &self.facts.view()).trim().to_owned();
+        if message.is_empty() {
+            return Err("its message is empty".into());
+        }
+        let notice = Effect::Notification {
+            channel: step.channel,
+            message: message.clone(),
+            priority: step.priority,
+        };
+        Ok((vec![self.effect("notify", notice)], message))
+    }
+
+    /// The event of an emit phase, and its payload as JSON text.
+    ///
+    /// # Errors
+    /// What is wrong with the phase, in words.
+    pub(crate) fn emit(&self) -> Result<(Vec<NewEffect>, String), String> {
+        let step = self.phase.emit.as_ref().ok_or("it has no `emit`")?;
+        let payload = self.filled(&Value::Object(step.payload.clone()));
+        let text = payload.to_string();
+        let event = Effect::IntegrationEvent {
+            name: step.event,
+            payload,
+        };
+        Ok((vec![self.effect("emit", event)], text))
+    }
+
+    /// Every text of a value, at any depth, rendered.
+    fn filled(&self, value: &Value) -> Value {
+        match value {
+            Value::String(template) => render(template, &self.facts.view()).into(),
+            Value::Array(items) => items.iter().map(|item| self.filled(item)).collect(),
+            Value::Object(entries) => {
+                let filled = entries.iter().map(|(key, value)| (key.clone(), self.filled(value)));
+                Value::Object(filled.collect())
+            }
+            other => other.clone(),
+        }
     }
 
     fn message(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {
@@ -196,6 +254,34 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_notice_and_an_event_leave_with_their_templates_filled_in() {
+        let notice = r##"[{"name":"tell","label":"","kind":"notify","message":"#{{issueNumber}} is {{variables.tone}}",
+            "notify":{"channel":"slack","priority":"high"}}]"##;
+        let prefix = "run:01890000-0000-7000-8000-012389abcdef/tell/1";
+        let expected = Effect::Notification {
+            channel: crate::domain::Channel::Slack,
+            message: "#7 is kind".into(),
+            priority: crate::domain::Priority::High,
+        };
+        let said = effects_of(None, notice, |voice| voice.notify().expect("said").0);
+        assert_eq!(said, [(format!("{prefix}/notify"), expected)]);
+        let event = r#"[{"name":"tell","label":"","kind":"emit",
+            "emit":{"event":"task.completed","payload":{"n":7,"deep":[{"title":"{{title}}"}]}}}]"#;
+        let expected = Effect::IntegrationEvent {
+            name: crate::domain::IntegrationEvent::TaskCompleted,
+            payload: serde_json::json!({"n": 7, "deep": [{"title": "It broke"}]}),
+        };
+        let said = effects_of(None, event, |voice| voice.emit().expect("said").0);
+        assert_eq!(said, [(format!("{prefix}/emit"), expected)]);
+        let with_url = notice.replace(r#""channel":"slack""#, r#""channel":"slack","webhook_url":"https://x""#);
+        effects_of(None, &with_url, |voice| {
+            let refused = voice.notify().expect_err("refused");
+            assert!(refused.contains("webhook_url") && !refused.contains("https://x"), "{refused}");
+            Vec::new()
+        });
     }
 
     #[test]

@@ -166,6 +166,7 @@ fn settlement(event: EventSeq) -> Settlement {
         quarantined: false,
         open: None,
         decide: None,
+        lapse: None,
         effects: Vec::new(),
         otherwise: Vec::new(),
         at: at(1),
@@ -176,7 +177,8 @@ fn answer(question: u128, decision: Decision, response: Option<&str>) -> Answer 
     Answer {
         approval: approval_id(question),
         decision,
-        by: "bob".into(),
+        by: Responder::named("bob", Via::Github),
+        saw: None,
         response: response.map(str::to_owned),
         at: at(9),
     }
@@ -210,6 +212,9 @@ fn paused(question: u128, phase: &str) -> Step {
         summary: "go on?".into(),
         kind: ApprovalKind::Approve,
         requested_by: "ann".into(),
+        rules: AnswerRules::default(),
+        shown: None,
+        head_sha: None,
     })
 }
 
@@ -474,6 +479,7 @@ mod claims {
                 fresh: false,
                 opened: None,
                 decided: None,
+                lapsed: 0,
                 effects: 0
             }
         );

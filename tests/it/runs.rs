@@ -16,7 +16,7 @@ use actors::house::{Belfry, Bells};
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
-use actors::messages::runs::{CancelRun, NotCancelled, StartRun};
+use actors::messages::runs::{CancelRun, GatesChanged, NotCancelled, StartRun};
 use actors::messages::store::{
     EndRun, LoadRun, RecordStep, RecoverRuns, StepTaken, StoreError, StoreResult, TakeQueuedRuns,
 };
@@ -632,7 +632,8 @@ impl House {
             end: store.recipient(),
             effects: replier.clone().recipient(),
             thread: replier.clone().recipient(),
-            token: replier.recipient(),
+            token: replier.clone().recipient(),
+            gates: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();
         let supervisor = RunSupervisor::new(config.clone(), doors, clock.clone(), bells.bell("run supervisor")).start();
@@ -1047,6 +1048,12 @@ impl Handler<MintToken> for FakeReplier {
     fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+impl Handler<GatesChanged> for FakeReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: GatesChanged, _: &mut Self::Context) {}
 }
 
 impl Handler<EffectsQueued> for FakeReplier {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler};
 use actors::clock::{Clock, SystemClock};
 use actors::domain::{
-    Cause, Decision, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, RunContext, RunId, RunRecord, RunStatus, Subject,
+    Cause, Decision, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, Responder, Via, RunContext, RunId, RunRecord, RunStatus, Subject,
     TriggerType, Workflow,
 };
 use actors::house::Bells;
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
-use actors::messages::runs::{CancelRun, StartRun};
+use actors::messages::runs::{CancelRun, GatesChanged, StartRun};
 use actors::messages::store::{Answer, Decide, EffectsOf, KeepDefinitions, LoadRun, OpenGates, OpenRuns};
 use actors::runs::{RunDoors, RunSupervisor, RunsConfig};
 use actors::store::StoreDoor;
@@ -53,7 +53,8 @@ async fn a_gate_in_the_real_store_pauses_survives_a_restart_and_goes_on_once() {
     let decide = Decide(Answer {
         approval: gates[0].id,
         decision: Decision::Approved,
-        by: "ann".into(),
+        by: Responder::named("ann", Via::Api),
+        saw: None,
         response: None,
         at: SystemClock.now(),
     });
@@ -198,7 +199,8 @@ impl House {
             end: store.clone().recipient(),
             effects: replier.clone().recipient(),
             thread: replier.clone().recipient(),
-            token: replier.recipient(),
+            token: replier.clone().recipient(),
+            gates: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));
         config.gates.insert("ask".into());
@@ -294,6 +296,12 @@ impl Handler<MintToken> for DeafReplier {
     fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+impl Handler<GatesChanged> for DeafReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: GatesChanged, _: &mut Self::Context) {}
 }
 
 impl Handler<EffectsQueued> for DeafReplier {

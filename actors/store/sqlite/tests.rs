@@ -599,6 +599,7 @@ async fn an_effect_keeps_a_row_for_every_attempt() {
         outcome: "routed".into(),
         quarantined: false,
         open: None,
+        lapse: None,
         decide: None,
         effects: vec![NewEffect {
             key: "e-1".parse().expect("valid"),
