@@ -9,7 +9,7 @@ use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock};
-use crate::messages::dispatch::DispatchWorkflow;
+use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::{KeepDefinitions, StoreResult};
@@ -103,6 +103,8 @@ impl System {
                 unsettled: door.clone().recipient(),
                 settle: door.clone().recipient(),
                 open_runs: door.clone().recipient(),
+                open_retry: door.clone().recipient(),
+                load: door.clone().recipient(),
                 gates: door.clone().recipient(),
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
@@ -145,6 +147,12 @@ impl System {
     /// The door of those who bring no event.
     #[must_use]
     pub fn dispatch(&self) -> Recipient<DispatchWorkflow> {
+        self.dispatcher.clone().recipient()
+    }
+
+    /// Where a run is started once more.
+    #[must_use]
+    pub fn retry(&self) -> Recipient<RetryRun> {
         self.dispatcher.clone().recipient()
     }
 

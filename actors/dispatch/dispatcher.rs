@@ -13,19 +13,20 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::admission::{Ask, House, admit};
+use super::retry;
 use super::router::{Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
     Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, Responder, Source, Via, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
-    ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType,
+    ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType, Workflow,
 };
 use crate::house::{Bell, Knock};
-use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched};
+use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched, NotRetried, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, Lapse, ListRuns, OpenGates, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
+    Answer, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
     SwitchedOff,
 };
 use crate::workflows::SharedCatalog;
@@ -59,6 +60,10 @@ pub struct DispatcherDoors {
     pub settle: Recipient<SettleEvents>,
     /// The store.
     pub open_runs: Recipient<OpenRuns>,
+    /// The store.
+    pub open_retry: Recipient<OpenRetry>,
+    /// The store.
+    pub load: Recipient<LoadRun>,
     /// The store.
     pub gates: Recipient<OpenGates>,
     /// The store.
@@ -513,6 +518,52 @@ impl Inner {
         let _ = self.doors.start_run.try_send(StartRun);
         Ok(opened)
     }
+
+    /// The door of those who want a run once more. It passes admission like any other, with the definition it had.
+    async fn retry(&self, order: RetryRun) -> Result<Opened, NotRetried> {
+        let record = ask(&self.doors.load, LoadRun(order.run)).await?.ok_or(NotRetried::Unknown)?;
+        let workflow = Workflow::from_bundle(&record.definition)
+            .map_err(|error| NotRetried::BadDefinition(error.to_string()))?;
+        let over = retry::take_over(&record, &workflow, order.from.as_deref())?;
+        let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
+        let catalog = self.rules.catalog.current();
+        let id = match order.seed {
+            Some(seed) => Uuid::new_v5(&seed, RETRY),
+            None => self.clock.fresh_id(),
+        };
+        let admitted = admit(
+            Ask {
+                id: RunId::new(id),
+                workflow: record.summary.workflow.to_string(),
+                context: over.context,
+                trigger: order.trigger,
+                who: order.who.clone(),
+                event: None,
+                overlap: Overlap::Queue,
+                at: self.clock.now(),
+            },
+            House {
+                managed: &self.rules.managed,
+                catalog: &catalog,
+                switched_off: &switched_off,
+            },
+        )?;
+        let run = NewRun {
+            definition: workflow.hash,
+            subject: record.summary.subject,
+            reply_to: record.reply_to,
+            ..admitted
+        };
+        let order_for_store = OpenRetry {
+            run,
+            done: over.done,
+            scratch: over.scratch,
+        };
+        let opened = ask(&self.doors.open_retry, order_for_store).await?;
+        tracing::info!(run.id = %opened.run(), of = %order.run, who = %order.who, "a run was asked for once more");
+        let _ = self.doors.start_run.try_send(StartRun);
+        Ok(opened)
+    }
 }
 
 /// Who speaks in an event. The association is GitHub's own word; chat has none.
@@ -528,6 +579,9 @@ fn responder(envelope: &EventEnvelope) -> Responder {
         )
     }
 }
+
+/// The seed of the one run that a retry opens.
+const RETRY: &[u8] = b"retry";
 
 fn out_of_tries(tries: &HashMap<EventSeq, u32>, event: EventSeq) -> bool {
     tries.get(&event).copied().unwrap_or(0) + 1 >= TRIES
@@ -689,6 +743,18 @@ impl Handler<DispatchWorkflow> for Dispatcher {
         }
         let inner = Rc::clone(&self.inner);
         Box::pin(async move { inner.dispatch(order).await })
+    }
+}
+
+impl Handler<RetryRun> for Dispatcher {
+    type Result = ResponseFuture<Result<Opened, NotRetried>>;
+
+    fn handle(&mut self, order: RetryRun, _: &mut Self::Context) -> Self::Result {
+        if self.finishing {
+            return Box::pin(std::future::ready(Err(NotDispatched::Stopping.into())));
+        }
+        let inner = Rc::clone(&self.inner);
+        Box::pin(async move { inner.retry(order).await })
     }
 }
 

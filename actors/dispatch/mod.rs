@@ -3,6 +3,7 @@
 mod admission;
 mod commands;
 mod dispatcher;
+mod retry;
 mod router;
 
 pub use admission::{Ask, House, admit};

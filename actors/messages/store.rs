@@ -1,11 +1,14 @@
 //! What the store is asked and told. Knows the domain only; no SQL and no database crate.
 
+use std::collections::BTreeMap;
+
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use crate::domain::{
     Approval, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq,
-    NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
+    NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
     Step, StoredEffect, StoredEvent, Subject, WorkflowName,
 };
 
@@ -162,6 +165,20 @@ pub struct KeepDefinitions(pub Vec<(DefinitionHash, WorkflowName, String)>);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<Vec<Opened>>")]
 pub struct OpenRuns(pub Vec<NewRun>);
+
+/// Open a run that goes on where an earlier one came to: what that one has done is done in this one, too.
+///
+/// Sender: the dispatcher. Handler: the store. Answer: what became of it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Opened>")]
+pub struct OpenRetry {
+    /// The run.
+    pub run: NewRun,
+    /// Phase executions of the earlier run that count as this one's, oldest first.
+    pub done: Vec<PhaseRecord>,
+    /// What phases left for one another.
+    pub scratch: BTreeMap<String, Value>,
+}
 
 /// Take runs from the queue, oldest first, and mark them running. A run whose workflow and subject have a running or
 /// paused run is passed over.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Phase, PhaseName, RunRecord, Workflow};
+use crate::domain::{Phase, PhaseName, RunId, RunRecord, RunSummary, Workflow};
 use crate::workflows::template::{Facts, spell_both_ways};
 
 /// How long the words of a branch name may be.
@@ -23,7 +23,7 @@ impl RunFacts {
     /// `issueNumber`, `taskId`, `branch`, `runId`, `workflow`, `variables.*`, `scratch.*`. A `branch` that the context
     /// brings (a pull request's head) stays.
     pub(crate) fn of(record: &RunRecord, workflow: &Workflow) -> Self {
-        let task = task_id(record);
+        let task = task_id(&record.summary, work_of(record));
         let mut context = record.context.0.clone();
         spell_both_ways(&mut context);
         if let Some(repo) = &record.summary.repo {
@@ -114,12 +114,17 @@ impl RunFacts {
     }
 }
 
+/// The run in whose folder this one works: its own, or that of the one that it goes on from.
+fn work_of(record: &RunRecord) -> RunId {
+    let of = record.context.0.get("_workOf").and_then(Value::as_str);
+    of.and_then(|id| id.parse().ok()).unwrap_or(record.summary.id)
+}
+
 /// `repo[-N]-workflow-<8 characters of the run id>`: readable, and a safe name for a folder.
 ///
 /// They are the *last* eight: ids of version 7 begin with the time, so runs of the same minute share their first eight.
-fn task_id(record: &RunRecord) -> String {
-    let summary = &record.summary;
-    let id = summary.id.to_string();
+fn task_id(summary: &RunSummary, of: RunId) -> String {
+    let id = of.to_string();
     let mut task = String::new();
     if let Some(repo) = &summary.repo {
         task.push_str(repo.name());

@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::messages::store::{
     ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate,
     GatesDue, KeepAnswer, KeepDefinitions,
-    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
+    ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
     RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
     StoreResult, SwitchedOff, TakeQueuedRuns,
 };
@@ -79,6 +79,8 @@ orders! {
     keep_definitions(KeepDefinitions) -> ();
     /// Opens runs, all or none. A definition that was never kept fails the order.
     open_runs(OpenRuns) -> Vec<Opened>;
+    /// Opens a run that goes on where an earlier one came to.
+    open_retry(OpenRetry) -> Opened;
     /// Takes runs from the queue, oldest first.
     take_queued_runs(TakeQueuedRuns) -> Vec<RunRecord>;
     /// Puts runs that a crash left running back into the queue.

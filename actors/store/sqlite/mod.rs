@@ -42,7 +42,7 @@ use crate::domain::{
     Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -421,6 +421,10 @@ impl Store for SqliteStore {
 
     fn open_runs(&self, order: OpenRuns) -> Pending<Vec<Opened>> {
         self.write(move |db| order.0.iter().map(|run| runs::open(db, run, None)).collect())
+    }
+
+    fn open_retry(&self, order: OpenRetry) -> Pending<Opened> {
+        self.write(move |db| runs::open_retry(db, &order))
     }
 
     fn take_queued_runs(&self, order: TakeQueuedRuns) -> Pending<Vec<RunRecord>> {

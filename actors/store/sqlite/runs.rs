@@ -11,7 +11,7 @@ use crate::domain::{
     Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
     Subject, TriggerType, WorkflowName,
 };
-use crate::messages::store::{EndRun, RecoverRuns, TakeQueuedRuns};
+use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, TakeQueuedRuns};
 
 const SUMMARY: &str = "seq, id, workflow, subject, repo, number, status, current_phase, trigger_type, triggered_by,
     event_id, error, restart_count, created_at, started_at, ended_at";
@@ -78,6 +78,19 @@ pub(super) fn open(db: &Connection, run: &NewRun, event: Option<EventSeq>) -> Re
         millis(run.created_at),
     ])?;
     Ok(Opened::Queued(run.id))
+}
+
+/// Opens a run with what an earlier one has done.
+pub(super) fn open_retry(db: &Connection, order: &OpenRetry) -> Result<Opened, Fault> {
+    let opened = open(db, &order.run, None)?;
+    if let Opened::Queued(id) = opened
+        && let Some(seq) = seq_of(db, &id.to_string())?
+    {
+        steps::adopt(db, seq, &order.done)?;
+        db.prepare_cached("UPDATE runs SET scratch = ?2 WHERE seq = ?1")?
+            .execute(params![seq, json(&order.scratch)?])?;
+    }
+    Ok(opened)
 }
 
 /// The live run that stands for a new one, by the rule of its overlap. A paused one is the oldest of its subject, so that

@@ -84,6 +84,30 @@ fn finish(db: &Connection, run: i64, end: &PhaseEnd, at: DateTime<Utc>) -> Resul
     Ok(())
 }
 
+/// Takes over what another run has done.
+pub(super) fn adopt(db: &Connection, run: i64, done: &[PhaseRecord]) -> Result<(), Fault> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO phase_executions
+             (run_seq, phase, attempt, kind, status, output, reason, exit_code, started_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (run_seq, phase, attempt) DO NOTHING",
+    )?;
+    for record in done {
+        insert.execute(params![
+            run,
+            record.phase.as_str(),
+            record.attempt,
+            record.kind,
+            record.status.as_str(),
+            record.output,
+            record.reason,
+            record.exit_code,
+            millis(record.started_at),
+            record.ended_at.map(millis),
+        ])?;
+    }
+    Ok(())
+}
+
 /// Phases that were at work when the service stopped.
 pub(super) fn interrupt(db: &Connection, run: i64, at: DateTime<Utc>) -> Result<(), Fault> {
     db.prepare_cached(
