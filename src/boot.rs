@@ -152,6 +152,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             .map_or("build", |workflow| workflow.as_str())
             .to_owned(),
         trusted_proxies(settings),
+        state_dir.join("runs"),
         clock,
     ));
     let mut registry = ConnectorRegistry::default();
@@ -271,6 +272,7 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
         Arc::clone(shared),
         Arc::new(system.store_door()),
         system.dispatch(),
+        system.retry(),
         system.cancel(),
         system.start_run(),
     )

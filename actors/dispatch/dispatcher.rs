@@ -17,8 +17,9 @@ use super::retry;
 use super::router::{Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, Responder, Source, Via, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
-    ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType, Workflow,
+    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened,
+    Overlap, Reaction, ReplyTo, Responder, RunContext, RunFilter, RunId, RunStatus, RunSummary, Source, StoredEvent,
+    TriggerType, Via, Workflow,
 };
 use crate::house::{Bell, Knock};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched, NotRetried, RetryRun};
@@ -26,8 +27,8 @@ use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement, StoreError, StoreResult,
-    SwitchedOff,
+    Answer, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement,
+    StoreError, StoreResult, SwitchedOff,
 };
 use crate::workflows::SharedCatalog;
 
@@ -521,9 +522,11 @@ impl Inner {
 
     /// The door of those who want a run once more. It passes admission like any other, with the definition it had.
     async fn retry(&self, order: RetryRun) -> Result<Opened, NotRetried> {
-        let record = ask(&self.doors.load, LoadRun(order.run)).await?.ok_or(NotRetried::Unknown)?;
-        let workflow = Workflow::from_bundle(&record.definition)
-            .map_err(|error| NotRetried::BadDefinition(error.to_string()))?;
+        let record = ask(&self.doors.load, LoadRun(order.run))
+            .await?
+            .ok_or(NotRetried::Unknown)?;
+        let workflow =
+            Workflow::from_bundle(&record.definition).map_err(|error| NotRetried::BadDefinition(error.to_string()))?;
         let over = retry::take_over(&record, &workflow, order.from.as_deref())?;
         let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
         let catalog = self.rules.catalog.current();

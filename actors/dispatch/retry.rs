@@ -68,7 +68,10 @@ pub(super) fn take_over(record: &RunRecord, workflow: &Workflow, from: Option<&s
     done.sort_by_key(|row| record.phases.iter().position(|known| known == row));
     let scratch = record.scratch.iter().filter(|(key, _)| {
         let of_a_phase_to_come = workflow.phases.iter().any(|phase| {
-            let key_of_loop = phase.generic_loop.as_ref().and_then(|generic| generic.scratch_key.as_deref());
+            let key_of_loop = phase
+                .generic_loop
+                .as_ref()
+                .and_then(|generic| generic.scratch_key.as_deref());
             let place = key_of_loop.unwrap_or(phase.name.as_str());
             again.contains(&phase.name) && place.split('.').next() == Some(key.as_str())
         });
@@ -199,7 +202,14 @@ mod tests {
     #[test]
     fn what_came_before_the_phase_is_taken_over_and_nothing_else() {
         use PhaseStatus::{Failed, Skipped, Succeeded};
-        let rows = [("a", Succeeded), ("x", Skipped), ("b", Failed), ("b_2", Succeeded), ("b_fix_1", Succeeded), ("c", Failed)];
+        let rows = [
+            ("a", Succeeded),
+            ("x", Skipped),
+            ("b", Failed),
+            ("b_2", Succeeded),
+            ("b_fix_1", Succeeded),
+            ("c", Failed),
+        ];
         for (phases, from, expected) in [
             (LINE, Some("a"), Ok(vec![])),
             (LINE, Some("b"), Ok(vec!["a"])),
@@ -207,7 +217,11 @@ mod tests {
             (GRAPH, Some("b"), Ok(vec!["a", "x"])),
             (GRAPH, Some("a"), Ok(vec!["x"])),
             (LINE, None, Ok(vec![])),
-            (LINE, Some("d"), Err("the run's workflow has no phase \"d\"; it has: a, b, c")),
+            (
+                LINE,
+                Some("d"),
+                Err("the run's workflow has no phase \"d\"; it has: a, b, c"),
+            ),
         ] {
             let found = take_over(&record(RunStatus::Failed, &rows), &workflow(phases), from);
             let found = found
@@ -227,7 +241,10 @@ mod tests {
             "phase \"c\" cannot be the first: phase \"b\" before it did not come to a good end"
         );
         let live = take_over(&record(RunStatus::Paused, &[]), &workflow(LINE), None);
-        assert_eq!(live.expect_err("refused").to_string(), "cannot retry a run with status 'paused'");
+        assert_eq!(
+            live.expect_err("refused").to_string(),
+            "cannot retry a run with status 'paused'"
+        );
     }
 
     #[test]
@@ -238,7 +255,10 @@ mod tests {
         assert_eq!(over.scratch.keys().collect::<Vec<_>>(), ["other"]);
         first.context = over.context;
         first.summary.id = "01890000-0000-7000-8000-ffffffffffff".parse().expect("valid");
-        let again = take_over(&first, &workflow(LINE), Some("c")).expect("taken over").context.0;
+        let again = take_over(&first, &workflow(LINE), Some("c"))
+            .expect("taken over")
+            .context
+            .0;
         assert_eq!(again["_workOf"], "01890000-0000-7000-8000-012389abcdef");
         assert_eq!(again["_retryOf"], "01890000-0000-7000-8000-ffffffffffff");
     }

@@ -640,7 +640,10 @@ mod tests {
             Route::Answer { .. }
         ));
         // Nothing else is obeyed for that.
-        assert!(matches!(decide(&stranger("@last-light build"), &[named]), Route::Say { .. }));
+        assert!(matches!(
+            decide(&stranger("@last-light build"), &[named]),
+            Route::Say { .. }
+        ));
     }
 
     #[test]

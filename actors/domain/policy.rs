@@ -119,7 +119,11 @@ impl AnswerRules {
             1 => who.push("one person in Slack".into()),
             several => who.push(format!("{several} people in Slack")),
         }
-        if who.is_empty() { "anybody".into() } else { who.join(", ") }
+        if who.is_empty() {
+            "anybody".into()
+        } else {
+            who.join(", ")
+        }
     }
 
     /// A login counts at every door but chat, where names are freely chosen.
@@ -127,8 +131,14 @@ impl AnswerRules {
         let listed = |list: &[String], text: &str| list.iter().any(|one| same(one, text));
         !self.name_somebody()
             || (responder.via != Via::Slack && listed(&self.logins, &responder.name))
-            || responder.association.as_deref().is_some_and(|word| listed(&self.associations, word))
-            || responder.slack_id.as_deref().is_some_and(|id| self.slack_ids.iter().any(|one| one == id))
+            || responder
+                .association
+                .as_deref()
+                .is_some_and(|word| listed(&self.associations, word))
+            || responder
+                .slack_id
+                .as_deref()
+                .is_some_and(|id| self.slack_ids.iter().any(|one| one == id))
     }
 }
 
@@ -218,7 +228,10 @@ pub fn judge(question: Question<'_>, given: Given<'_>) -> Verdict {
     {
         return Verdict::Refused(format!("the time to answer ended at {}", shown_time(deadline)));
     }
-    if given.saw.is_some_and(|saw| question.shown.is_none_or(|shown| !same(saw, shown))) {
+    if given
+        .saw
+        .is_some_and(|saw| question.shown.is_none_or(|shown| !same(saw, shown)))
+    {
         return Verdict::Refused("what was shown has changed; look at it again, then answer".into());
     }
     if given.decision == Decision::Rejected {
@@ -233,7 +246,11 @@ pub fn judge(question: Question<'_>, given: Given<'_>) -> Verdict {
         return Verdict::Refused(format!("{name} has approved already; {so_far} of {need} have"));
     }
     let have = so_far.saturating_add(1);
-    if have >= need { Verdict::Settles } else { Verdict::Counts { have, need } }
+    if have >= need {
+        Verdict::Settles
+    } else {
+        Verdict::Counts { have, need }
+    }
 }
 
 /// `2026-11-21T09:30:00Z`.
@@ -306,7 +323,10 @@ mod tests {
         let Verdict::Refused(words) = yes(&rules, &github("eve", "MEMBER"), &[]) else {
             panic!("admitted")
         };
-        assert_eq!(words, "eve may not answer this; bob, admin, OWNER of the repository, one person in Slack may");
+        assert_eq!(
+            words,
+            "eve may not answer this; bob, admin, OWNER of the repository, one person in Slack may"
+        );
         assert_eq!(yes(&AnswerRules::default(), &slack("eve", "U9"), &[]), Verdict::Settles);
     }
 
@@ -334,20 +354,69 @@ mod tests {
         };
         for (question, given, expected) in [
             (question, given, None),
-            (question, Given { by: &ann, ..given }, Some("ann asked for this run, and somebody else has to answer")),
-            (question, Given { at: at(100), ..given }, Some("the time to answer ended at 2027-01-15T08:01:40Z")),
-            (question, Given { saw: Some("cd34"), ..given }, Some("what was shown has changed; look at it again, then answer")),
-            (question, Given { by: &clock, ..given }, Some("the time to answer is not over")),
-            (question, Given { by: &clock, at: at(100), ..given }, None),
             (
-                Question { kind: ApprovalKind::Reply, ..question },
-                Given { response: Some("  "), ..given },
+                question,
+                Given { by: &ann, ..given },
+                Some("ann asked for this run, and somebody else has to answer"),
+            ),
+            (
+                question,
+                Given { at: at(100), ..given },
+                Some("the time to answer ended at 2027-01-15T08:01:40Z"),
+            ),
+            (
+                question,
+                Given {
+                    saw: Some("cd34"),
+                    ..given
+                },
+                Some("what was shown has changed; look at it again, then answer"),
+            ),
+            (
+                question,
+                Given { by: &clock, ..given },
+                Some("the time to answer is not over"),
+            ),
+            (
+                question,
+                Given {
+                    by: &clock,
+                    at: at(100),
+                    ..given
+                },
+                None,
+            ),
+            (
+                Question {
+                    kind: ApprovalKind::Reply,
+                    ..question
+                },
+                Given {
+                    response: Some("  "),
+                    ..given
+                },
                 Some("an answer in words is asked for"),
             ),
-            (Question { kind: ApprovalKind::Reply, ..question }, Given { response: Some("blue"), ..given }, None),
             (
-                Question { kind: ApprovalKind::Reply, ..question },
-                Given { decision: Decision::Rejected, ..given },
+                Question {
+                    kind: ApprovalKind::Reply,
+                    ..question
+                },
+                Given {
+                    response: Some("blue"),
+                    ..given
+                },
+                None,
+            ),
+            (
+                Question {
+                    kind: ApprovalKind::Reply,
+                    ..question
+                },
+                Given {
+                    decision: Decision::Rejected,
+                    ..given
+                },
                 None,
             ),
         ] {
@@ -369,7 +438,10 @@ mod tests {
             assert_eq!(yes(&rules, &again, std::slice::from_ref(&bob)), refused);
         }
         let renamed = [slack("carol", "U1")];
-        assert!(matches!(yes(&rules, &slack("dave", "U1"), &renamed), Verdict::Refused(_)));
+        assert!(matches!(
+            yes(&rules, &slack("dave", "U1"), &renamed),
+            Verdict::Refused(_)
+        ));
         assert_eq!(yes(&rules, &github("dave", "OWNER"), &[bob]), Verdict::Settles);
     }
 

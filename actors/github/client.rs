@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::app_auth::{Pass, permissions};
 pub use super::app_auth::{AppCredentials, Credentials, KeyFault};
+use super::app_auth::{Pass, permissions};
 use super::limits::{self, Patience};
 use super::marker;
 use super::wire::{Answer, Ask, Wire};

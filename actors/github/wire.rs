@@ -128,7 +128,11 @@ impl Wire {
         let mut at = self.base.clone();
         let path = at.path().trim_end_matches('/').trim_end_matches("/api/v3").to_owned();
         at.set_path(&path);
-        if let Some(host) = at.host_str().and_then(|host| host.strip_prefix("api.")).map(str::to_owned) {
+        if let Some(host) = at
+            .host_str()
+            .and_then(|host| host.strip_prefix("api."))
+            .map(str::to_owned)
+        {
             // Only a host that is no domain name is refused, and that has no such beginning.
             let _ = at.set_host(Some(&host));
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use super::store::StoreError;
-use crate::domain::{DeliveryId, Effect, EffectKey, TokenProfile, RepoName, Secret};
+use crate::domain::{DeliveryId, Effect, EffectKey, RepoName, Secret, TokenProfile};
 
 /// One webhook request, body read, nothing checked yet.
 ///

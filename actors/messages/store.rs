@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::domain::{
     Approval, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq,
-    NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
-    Step, StoredEffect, StoredEvent, Subject, WorkflowName,
+    NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord,
+    RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.

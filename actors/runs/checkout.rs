@@ -1,4 +1,4 @@
-//! The repository in the work folder: cloned whole, once per run, with a credential that is never written down. Knows git; no store.
+//! The repository in the work folder: cloned whole and afresh, with a credential that is never written down. Knows git; no store.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,7 +22,8 @@ const PARTIAL: &str = "repo.partial";
 const KEPT: usize = 4 * 1024;
 
 /// Answers git with the token in the environment, and asks nobody. The text itself holds no secret.
-const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=x-access-token\npassword=%s\n' "$GITHUB_TOKEN"; }; f"#;
+const HELPER: &str =
+    r#"!f() { test "$1" = get && printf 'username=x-access-token\npassword=%s\n' "$GITHUB_TOKEN"; }; f"#;
 
 /// What makes git use `GITHUB_TOKEN` for this host and no other, without an argument and without a file.
 /// The variables go beside the token, into a phase's environment too, so that its own `git push` works.
@@ -81,7 +82,9 @@ pub(crate) enum NoCheckout {
     Failed(String),
 }
 
-/// Clones into `<work>/repo`, unless an earlier phase of the run did. Answers where.
+/// Clones into `<work>/repo`, in place of what was there. Answers where.
+///
+/// Afresh each time: git is never run, with a token at hand, in a folder whose settings and hooks a phase could have changed.
 pub(crate) async fn check_out(
     wanted: &Wanted,
     work: &Path,
@@ -91,18 +94,19 @@ pub(crate) async fn check_out(
 ) -> Result<PathBuf, NoCheckout> {
     let (whole, partial) = (work.join(FOLDER), work.join(PARTIAL));
     let disk = |error: std::io::Error| {
-        NoCheckout::Failed(format!("cannot make the checkout in {}: {error}; check the state folder", work.display()))
+        NoCheckout::Failed(format!(
+            "cannot make the checkout in {}: {error}; check the state folder",
+            work.display()
+        ))
     };
-    if tokio::fs::try_exists(&whole).await.map_err(disk)? {
-        log.note("the repository was checked out by an earlier phase").await;
-        return Ok(whole);
-    }
-    match tokio::fs::remove_dir_all(&partial).await {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(disk(error)),
-    }
-    let mut git = Git { wanted, work, log, stop, clock };
+    clear(&partial).await.map_err(disk)?;
+    let mut git = Git {
+        wanted,
+        work,
+        log,
+        stop,
+        clock,
+    };
     let author = &wanted.author;
     git.run(
         work,
@@ -122,15 +126,26 @@ pub(crate) async fn check_out(
     match &wanted.at {
         At::DefaultBranch => {}
         At::Pull { number, branch } => {
-            git.run(&partial, &["fetch", "--quiet", "origin", &format!("refs/pull/{number}/head")])
-                .await?;
-            let onto: &[&str] = if is_plain(branch) { &["-B", branch] } else { &["--detach"] };
-            git.run(&partial, &[&["checkout", "--quiet"], onto, &["FETCH_HEAD", "--"]].concat())
-                .await?;
+            git.run(
+                &partial,
+                &["fetch", "--quiet", "origin", &format!("refs/pull/{number}/head")],
+            )
+            .await?;
+            let onto: &[&str] = if is_plain(branch) {
+                &["-B", branch]
+            } else {
+                &["--detach"]
+            };
+            git.run(
+                &partial,
+                &[&["checkout", "--quiet"], onto, &["FETCH_HEAD", "--"]].concat(),
+            )
+            .await?;
         }
         At::Ref(name) if is_plain(name) => {
             git.run(&partial, &["fetch", "--quiet", "origin", name]).await?;
-            git.run(&partial, &["checkout", "--quiet", "--detach", "FETCH_HEAD", "--"]).await?;
+            git.run(&partial, &["checkout", "--quiet", "--detach", "FETCH_HEAD", "--"])
+                .await?;
         }
         At::Ref(name) => {
             return Err(NoCheckout::Failed(format!(
@@ -138,8 +153,16 @@ pub(crate) async fn check_out(
             )));
         }
     }
+    clear(&whole).await.map_err(disk)?;
     tokio::fs::rename(&partial, &whole).await.map_err(disk)?;
     Ok(whole)
+}
+
+async fn clear(folder: &Path) -> std::io::Result<()> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Branch names come from outside; one that git could take for an option or a path of its own is not used.
@@ -200,7 +223,9 @@ impl Git<'_> {
                 "checkout: git {what} exited with status {code}; the phase's log has its words"
             ))),
             End::TimedOut => Err(NoCheckout::Failed(format!("checkout: git {what} took too long"))),
-            End::Signalled(signal) => Err(NoCheckout::Failed(format!("checkout: git {what} was killed by signal {signal}"))),
+            End::Signalled(signal) => Err(NoCheckout::Failed(format!(
+                "checkout: git {what} was killed by signal {signal}"
+            ))),
             end @ (End::Aborted | End::PutDown) => Err(NoCheckout::Stopped(end)),
         }
     }

@@ -30,9 +30,20 @@ pub(crate) struct Places<'a> {
 pub(crate) fn argv(runtime: &Runtime, places: Places<'_>) -> Vec<String> {
     let mut argv = Vec::new();
     if let Some(bytes) = runtime.memory_limit {
-        argv.extend(["sh".into(), "-c".into(), LIMITED.into(), (bytes / 1024).max(1).to_string()]);
+        argv.extend([
+            "sh".into(),
+            "-c".into(),
+            LIMITED.into(),
+            (bytes / 1024).max(1).to_string(),
+        ]);
     }
-    argv.extend(runtime.wrapper.iter().chain(&runtime.command).map(|word| fill(word, places)));
+    argv.extend(
+        runtime
+            .wrapper
+            .iter()
+            .chain(&runtime.command)
+            .map(|word| fill(word, places)),
+    );
     argv
 }
 
@@ -97,15 +108,39 @@ mod tests {
     #[test]
     fn limit_wrapper_and_command_follow_one_another_with_places_filled_in() {
         let runtime = Runtime {
-            command: words(&["agent", "--in={prompt_file}", "{output_file}", r#"{"a":"{phase}"}"#, "{nobody}", "{"]),
-            wrapper: words(&["bwrap", "--bind", "{work}", "{work}", "--chdir", "{folder}", "--name", "x-{run}"]),
+            command: words(&[
+                "agent",
+                "--in={prompt_file}",
+                "{output_file}",
+                r#"{"a":"{phase}"}"#,
+                "{nobody}",
+                "{",
+            ]),
+            wrapper: words(&[
+                "bwrap", "--bind", "{work}", "{work}", "--chdir", "{folder}", "--name", "x-{run}",
+            ]),
             memory_limit: Some(512 * 1024 * 1024),
             ..Runtime::default()
         };
         let expected = words(&[
-            "sh", "-c", LIMITED, "524288", "bwrap", "--bind", "/w", "/w", "--chdir", "/w/repo", "--name",
-            "x-01890000-0000-7000-8000-012389abcdef", "agent", "--in=/w/.firstlight/plan.prompt.md",
-            "/w/.firstlight/plan.output", r#"{"a":"plan"}"#, "{nobody}", "{",
+            "sh",
+            "-c",
+            LIMITED,
+            "524288",
+            "bwrap",
+            "--bind",
+            "/w",
+            "/w",
+            "--chdir",
+            "/w/repo",
+            "--name",
+            "x-01890000-0000-7000-8000-012389abcdef",
+            "agent",
+            "--in=/w/.firstlight/plan.prompt.md",
+            "/w/.firstlight/plan.output",
+            r#"{"a":"plan"}"#,
+            "{nobody}",
+            "{",
         ]);
         assert_eq!(of(&runtime), expected);
     }

@@ -70,7 +70,10 @@ impl Exchange {
     /// What the disk said, or that it is no plain file.
     pub(crate) fn answer(&self, most: usize) -> io::Result<Option<(Vec<u8>, bool)>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match self.folder().and_then(|folder| Ok(openat(&folder, &*self.output_name, flags, Mode::empty())?)) {
+        let file = match self
+            .folder()
+            .and_then(|folder| Ok(openat(&folder, &*self.output_name, flags, Mode::empty())?))
+        {
             Ok(file) => File::from(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -118,8 +121,14 @@ mod tests {
         assert_eq!(std::fs::read_to_string(exchange.prompt()).expect("there"), "do it");
         assert_eq!(exchange.answer(10).expect("reads"), None);
         std::fs::write(exchange.output(), "0123456789ab").expect("written");
-        assert_eq!(exchange.answer(10).expect("reads"), Some((b"0123456789".to_vec(), true)));
-        assert_eq!(exchange.answer(12).expect("reads"), Some((b"0123456789ab".to_vec(), false)));
+        assert_eq!(
+            exchange.answer(10).expect("reads"),
+            Some((b"0123456789".to_vec(), true))
+        );
+        assert_eq!(
+            exchange.answer(12).expect("reads"),
+            Some((b"0123456789ab".to_vec(), false))
+        );
         exchange.lay_out(Some("again")).expect("laid out");
         assert_eq!(exchange.answer(12).expect("reads"), None, "an old answer is none");
     }

@@ -131,7 +131,9 @@ impl Asking<'_> {
 pub(crate) fn question_comment(asked: &NewApproval, bot: &str, anew: Option<&str>) -> String {
     let mut words = String::new();
     if let Some(reason) = anew {
-        words.push_str(&format!("The question before has lapsed: {reason}. It is asked anew.\n\n"));
+        words.push_str(&format!(
+            "The question before has lapsed: {reason}. It is asked anew.\n\n"
+        ));
     }
     let (title, how) = match asked.kind {
         ApprovalKind::Approve => (
@@ -162,7 +164,9 @@ pub(crate) fn question_comment(asked: &NewApproval, bot: &str, anew: Option<&str
     }
     if let Some(sha) = asked.head_sha.as_deref().filter(|sha| *sha != UNKNOWN_HEAD) {
         let short: String = sha.chars().take(12).collect();
-        fine_print.push(format!("The answer holds for commit {short}; new commits make it lapse."));
+        fine_print.push(format!(
+            "The answer holds for commit {short}; new commits make it lapse."
+        ));
     }
     if !fine_print.is_empty() {
         words.push_str("\n\n");
@@ -239,7 +243,11 @@ mod tests {
                  The answer holds for commit 0123456789ab; new commits make it lapse."
             )
         );
-        let words = question_comment(&asked(GatePolicy::default(), ApprovalKind::Reply, None), "last-light", None);
+        let words = question_comment(
+            &asked(GatePolicy::default(), ApprovalKind::Reply, None),
+            "last-light",
+            None,
+        );
         assert!(words.ends_with("Answer with a comment here."), "{words}");
     }
 

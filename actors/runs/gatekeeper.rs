@@ -15,9 +15,7 @@ use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{GatesChanged, StartRun};
-use crate::messages::store::{
-    Answer, CloseGate, DueGates, EscalateGate, GatesDue, LoadRun, StoreError, StoreResult,
-};
+use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, LoadRun, StoreError, StoreResult};
 
 /// How many questions are looked after in one go.
 const BATCH: usize = 100;
@@ -94,7 +92,10 @@ impl GateKeeper {
         self.at_work = true;
         self.again = false;
         let look = look(self.doors.clone(), self.clock.clone());
-        ctx.spawn(look.into_actor(self).map(|looked, keeper, ctx| keeper.after(looked, ctx)));
+        ctx.spawn(
+            look.into_actor(self)
+                .map(|looked, keeper, ctx| keeper.after(looked, ctx)),
+        );
     }
 
     fn after(&mut self, looked: StoreResult<Looked>, ctx: &mut Context<Self>) {
@@ -106,7 +107,9 @@ impl GateKeeper {
                 if (looked.more || self.again) && !self.finishing {
                     return self.look(ctx);
                 }
-                let until = looked.next.map(|next| (next - self.clock.now()).to_std().unwrap_or_default());
+                let until = looked
+                    .next
+                    .map(|next| (next - self.clock.now()).to_std().unwrap_or_default());
                 until.unwrap_or(SWEEP).min(SWEEP)
             }
             Err(error) => {
@@ -173,7 +176,10 @@ async fn look(doors: GateDoors, clock: SharedClock) -> StoreResult<Looked> {
             let _ = doors.effects.try_send(EffectsQueued);
         }
     }
-    for question in escalate.iter().filter(|question| !expired.iter().any(|over| over.id == question.id)) {
+    for question in escalate
+        .iter()
+        .filter(|question| !expired.iter().any(|over| over.id == question.id))
+    {
         let run = ask(&doors.load, LoadRun(question.run)).await?;
         let order = EscalateGate {
             approval: question.id,
@@ -214,7 +220,10 @@ fn escalation(question: &Approval, run: Option<&RunRecord>) -> Vec<NewEffect> {
     let mut effects = say(question, run, "escalation", &words);
     let notice = Effect::Notice {
         about: format!("gate:{}", question.gate),
-        text: format!("{} ({}, run {}): {words}", question.subject, question.workflow, question.run),
+        text: format!(
+            "{} ({}, run {}): {words}",
+            question.subject, question.workflow, question.run
+        ),
         priority: Priority::High,
     };
     effects.push(effect(question, run, "notice", notice));
@@ -251,7 +260,9 @@ where
     M: Message<Result = StoreResult<T>> + Send + 'static,
     T: Send + 'static,
 {
-    door.send(message).map(|sent| sent.map_err(|_| StoreError::Closed)?).await
+    door.send(message)
+        .map(|sent| sent.map_err(|_| StoreError::Closed)?)
+        .await
 }
 
 impl Actor for GateKeeper {

@@ -19,8 +19,7 @@ use super::say::Voice;
 use super::workbench::{Tool, Workbench, Worked};
 use crate::clock::SharedClock;
 use crate::domain::{
-    ApprovalId, INTERRUPTED, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
-    Step, Workflow,
+    ApprovalId, INTERRUPTED, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus, Step, Workflow,
 };
 use crate::messages::github::ReadThread;
 use crate::messages::house::Finish;
@@ -266,7 +265,8 @@ impl Story {
             Work::Ask => return self.ask(phase, facts, None, false).await,
             Work::Script(text) => self.process(phase, attempt, facts, Tool::Shell(text)).await?,
             Work::Agent { name, runtime } => {
-                self.process(phase, attempt, facts, Tool::Agent { name, runtime }).await?
+                self.process(phase, attempt, facts, Tool::Agent { name, runtime })
+                    .await?
             }
         };
         self.settle_phase(phase, attempt, facts, done).await
@@ -332,7 +332,12 @@ impl Story {
     /// `anew`: why the question before lapsed.
     async fn ask(&mut self, phase: &Phase, facts: &RunFacts, anew: Option<String>, again: bool) -> Result<(), Halt> {
         let Some(gate) = gate::gate_of(phase) else {
-            return self.fail(format!("phase \"{}\" waits at a gate that it does not have", phase.name)).await;
+            return self
+                .fail(format!(
+                    "phase \"{}\" waits at a gate that it does not have",
+                    phase.name
+                ))
+                .await;
         };
         let question = match gate.question {
             Some(template) => render_comment(template, &facts.view()),

@@ -85,9 +85,11 @@ impl Voice<'_> {
             return Err("it has no `notify` with a `message`".into());
         };
         if step.webhook_url.is_some() {
-            return Err("its webhook_url cannot be used, because what leaves is stored and a URL is as good as a password; \
+            return Err(
+                "its webhook_url cannot be used, because what leaves is stored and a URL is as good as a password; \
                         leave it out, and set the channel's own endpoint in the settings"
-                .into());
+                    .into(),
+            );
         }
         let message = render(template, &self.facts.view()).trim().to_owned();
         if message.is_empty() {
@@ -279,7 +281,10 @@ mod tests {
         let with_url = notice.replace(r#""channel":"slack""#, r#""channel":"slack","webhook_url":"https://x""#);
         effects_of(None, &with_url, |voice| {
             let refused = voice.notify().expect_err("refused");
-            assert!(refused.contains("webhook_url") && !refused.contains("https://x"), "{refused}");
+            assert!(
+                refused.contains("webhook_url") && !refused.contains("https://x"),
+                "{refused}"
+            );
             Vec::new()
         });
     }

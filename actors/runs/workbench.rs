@@ -17,7 +17,7 @@ use super::phase::{self, Done, TimeLimit};
 use super::process::{self, End, Kept, Order, Stop};
 use super::runner::House;
 use super::veil::Veil;
-use crate::domain::{Checkout, INTERRUPTED, Phase, TokenProfile, RunRecord, Secret};
+use crate::domain::{Checkout, INTERRUPTED, Phase, RunRecord, Secret, TokenProfile};
 use crate::messages::github::{GithubFault, MintToken, PhaseToken};
 use crate::workflows::template::{Facts, render, render_env, render_prompt};
 
@@ -104,7 +104,13 @@ impl Workbench<'_> {
             Err(Short::Stopped(_)) => Worked::PutDown,
         };
         match (&worked, &*stop.borrow()) {
-            (Worked::Done(Done { reason: Some(reason), .. }), _) | (Worked::Aborted(_), Stop::Abort(reason)) => {
+            (
+                Worked::Done(Done {
+                    reason: Some(reason), ..
+                }),
+                _,
+            )
+            | (Worked::Aborted(_), Stop::Abort(reason)) => {
                 log.note(reason).await;
             }
             (Worked::Done(_), _) => {}
@@ -123,14 +129,21 @@ impl Workbench<'_> {
     ) -> Result<Worked, Short> {
         let config = &self.house.config;
         let disk = |error: std::io::Error| {
-            format!("cannot make the work folder {}: {error}; check the state folder", work.display())
+            format!(
+                "cannot make the work folder {}: {error}; check the state folder",
+                work.display()
+            )
         };
         tokio::fs::create_dir_all(work).await.map_err(disk)?;
         let limit = self.time_limit(tool);
         let trust = self.trust(stop).await?;
         let folder = match &trust.checkout {
             Some(token) => self.check_out(token, work, &limit, log, stop).await?,
-            None => work.to_path_buf(),
+            // Where an earlier phase had the repository checked out, the work goes on.
+            None => match work.join(checkout::FOLDER) {
+                repo if tokio::fs::try_exists(&repo).await.unwrap_or(false) => repo,
+                _ => work.to_path_buf(),
+            },
         };
         let exchange = Exchange::of(work, &self.phase.name);
         let prompt = self.lay_out(tool, &exchange).await?;
@@ -141,7 +154,12 @@ impl Workbench<'_> {
         let (argv, setting, keep, from_file) = match tool {
             Tool::Shell(text) => {
                 let argv = vec!["sh".into(), "-c".into(), text.to_owned()];
-                (argv, format!("phase \"{}\", key run", self.phase.name), config.kept_output, false)
+                (
+                    argv,
+                    format!("phase \"{}\", key run", self.phase.name),
+                    config.kept_output,
+                    false,
+                )
             }
             Tool::Agent { name, runtime } => {
                 let places = Places {
@@ -154,7 +172,12 @@ impl Workbench<'_> {
                 };
                 let keep = runtime.output_limit.unwrap_or(config.kept_output);
                 let from_file = runtime.output == OutputBy::File;
-                (command::argv(runtime, places), format!("runtimes.{name}.command"), keep, from_file)
+                (
+                    command::argv(runtime, places),
+                    format!("runtimes.{name}.command"),
+                    keep,
+                    from_file,
+                )
             }
         };
         let secrets: Vec<Secret> = trust.handed.iter().filter_map(|pass| pass.token.clone()).collect();
@@ -197,7 +220,10 @@ impl Workbench<'_> {
             let asks = format!("it asks for a GitHub token (profile: {})", profile.as_str());
             let pass = self.mint(profile, &asks, stop).await?;
             match &pass.token {
-                None => return Err(format!("{asks}, and there are no GitHub credentials: set GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY_PATH").into()),
+                None => return Err(format!(
+                    "{asks}, and there are no GitHub credentials: set GITHUB_APP_ID with GITHUB_APP_PRIVATE_KEY_PATH"
+                )
+                .into()),
                 Some(_) if !pass.narrowed && !self.house.config.plain_token => {
                     return Err(format!(
                         "{asks}, and GITHUB_TOKEN cannot be narrowed down to it: set up a GitHub App, or hand the whole token on with github.token_for_phases: true"
@@ -217,7 +243,12 @@ impl Workbench<'_> {
         Ok(trust)
     }
 
-    async fn mint(&self, profile: TokenProfile, asks: &str, stop: &mut watch::Receiver<Stop>) -> Result<PhaseToken, Short> {
+    async fn mint(
+        &self,
+        profile: TokenProfile,
+        asks: &str,
+        stop: &mut watch::Receiver<Stop>,
+    ) -> Result<PhaseToken, Short> {
         let Some(repo) = self.record.summary.repo.clone() else {
             return Err(format!("{asks}, and the run is about no repository").into());
         };
@@ -274,7 +305,9 @@ impl Workbench<'_> {
 
     /// Lays the files of an exchange out, if the runtime wants any. Answers what goes to standard input.
     async fn lay_out(&self, tool: Tool<'_>, exchange: &Exchange) -> Result<Option<String>, Short> {
-        let Tool::Agent { runtime, .. } = tool else { return Ok(None) };
+        let Tool::Agent { runtime, .. } = tool else {
+            return Ok(None);
+        };
         let prompt = prompt(self.phase, &self.facts.view());
         let (on_stdin, in_file) = match runtime.prompt {
             PromptBy::Stdin => (Some(prompt), None),

@@ -17,11 +17,10 @@ use crate::domain::{
     Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate,
-    GatesDue, KeepAnswer, KeepDefinitions,
-    ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
-    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
-    StoreResult, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
+    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns,
+    ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and

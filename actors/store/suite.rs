@@ -58,6 +58,12 @@ suite! {
     a_pause_asks_and_an_approval_sends_the_run_on,
     a_rejection_fails_the_run_with_its_reason,
     of_many_answers_exactly_one_counts,
+    an_answer_counts_by_the_rules_of_its_question,
+    an_answer_in_words_becomes_the_output_of_its_phase,
+    new_commits_make_a_question_lapse_and_its_run_asks_anew,
+    the_clock_answers_what_nobody_answered_and_tells_once,
+    a_reply_says_why_an_answer_did_not_count,
+    a_run_goes_on_where_an_earlier_one_came_to,
     a_run_that_ends_closes_what_was_open_in_it,
     runs_are_listed_by_each_filter_with_their_total,
     an_effect_is_stored_once_per_key,
@@ -206,8 +212,15 @@ fn ended(phase: &str, attempt: u32, status: PhaseStatus, output: &str) -> Step {
 
 fn paused(question: u128, phase: &str) -> Step {
     Step::Paused(NewApproval {
-        id: approval_id(question),
         phase: name(phase),
+        ..question_of(question)
+    })
+}
+
+fn question_of(question: u128) -> NewApproval {
+    NewApproval {
+        id: approval_id(question),
+        phase: name("plan"),
         gate: "merge".into(),
         summary: "go on?".into(),
         kind: ApprovalKind::Approve,
@@ -215,7 +228,7 @@ fn paused(question: u128, phase: &str) -> Step {
         rules: AnswerRules::default(),
         shown: None,
         head_sha: None,
-    })
+    }
 }
 
 fn over(status: RunStatus, error: Option<&str>) -> Step {
@@ -293,6 +306,28 @@ impl House {
             paused(n, "plan"),
         ];
         assert_eq!(self.steps(n, steps).await, StepTaken::Taken { effects: 0 });
+    }
+
+    /// The same about `a#<n>`, with the question changed.
+    async fn has_asked(&self, n: u128, change: impl FnOnce(&mut NewApproval)) {
+        assert_eq!(
+            self.opens(n, "build", &format!("a#{n}"), Overlap::Queue).await,
+            Opened::Queued(run_id(n))
+        );
+        assert_eq!(self.takes(1).await, [run_id(n)]);
+        let mut question = question_of(n);
+        change(&mut question);
+        let steps = vec![
+            started("plan", 1),
+            ended("plan", 1, PhaseStatus::Succeeded, "the plan"),
+            Step::Paused(question),
+        ];
+        assert_eq!(self.steps(n, steps).await, StepTaken::Taken { effects: 0 });
+    }
+
+    async fn question(&self, n: u128) -> Approval {
+        let question = self.0.read_approval(ReadApproval(approval_id(n))).await.expect("read");
+        question.expect("it is there")
     }
 
     async fn decides(&self, answer: Answer) -> Decided {
@@ -1176,6 +1211,253 @@ mod claims {
         assert_eq!(counted, 1);
         assert_eq!(house.takes(10).await, [run_id(1)], "the first said yes");
         assert!(house.takes(10).await.is_empty());
+    }
+
+    pub(super) async fn an_answer_counts_by_the_rules_of_its_question(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = AnswerRules {
+            logins: vec!["bob".into(), "carol".into(), "ann".into()],
+            not_requester: true,
+            approvals: 2,
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules.clone()).await;
+        let by = |name: &str| Answer {
+            by: Responder::named(name, Via::Github),
+            ..answer(1, Decision::Approved, Some("fine"))
+        };
+        for (name, expected) in [
+            ("eve", "eve may not answer this; bob, carol, ann may"),
+            ("ann", "ann asked for this run, and somebody else has to answer"),
+        ] {
+            assert_eq!(house.decides(by(name)).await, Decided::Refused(expected.into()));
+        }
+        assert_eq!(house.decides(by("bob")).await, Decided::Voted { have: 1, need: 2 });
+        assert_eq!(
+            house.decides(by("BOB")).await,
+            Decided::Refused("BOB has approved already; 1 of 2 have".into())
+        );
+        assert_eq!(house.status(1).await, RunStatus::Paused);
+        let question = house.question(1).await;
+        assert_eq!((question.rules, question.status), (rules, ApprovalStatus::Pending));
+        assert_eq!(house.decides(by("carol")).await, Decided::Counted { run: run_id(1) });
+        assert_eq!(house.status(1).await, RunStatus::Queued);
+        let votes: Vec<_> = house
+            .question(1)
+            .await
+            .votes
+            .into_iter()
+            .map(|vote| (vote.by.name, vote.response, vote.at))
+            .collect();
+        let fine = || Some("fine".to_owned());
+        assert_eq!(
+            votes,
+            [("bob".to_owned(), fine(), at(9)), ("carol".to_owned(), fine(), at(9))]
+        );
+        assert_eq!(
+            house.decides(by("bob")).await,
+            Decided::Already(ApprovalStatus::Approved)
+        );
+    }
+
+    pub(super) async fn an_answer_in_words_becomes_the_output_of_its_phase(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |question| question.kind = ApprovalKind::Reply).await;
+        let silent = house.decides(answer(1, Decision::Approved, Some(" "))).await;
+        assert_eq!(silent, Decided::Refused("an answer in words is asked for".into()));
+        let said = house.decides(answer(1, Decision::Approved, Some("blue"))).await;
+        assert_eq!(said, Decided::Counted { run: run_id(1) });
+        let run = house.run(1).await;
+        assert_eq!(
+            (run.phases[0].status, run.phases[0].output.as_deref()),
+            (PhaseStatus::Succeeded, Some("blue"))
+        );
+    }
+
+    pub(super) async fn new_commits_make_a_question_lapse_and_its_run_asks_anew(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house
+            .has_asked(1, |question| question.head_sha = Some("a1".into()))
+            .await;
+        house.has_asked(2, |_| {}).await;
+        let event = house.recorded("d-push").await;
+        let push = |subject: &str| Settlement {
+            lapse: Some(Lapse {
+                subject: Subject::stored(subject.into()),
+                reason: "new commits were pushed".into(),
+            }),
+            ..settlement(event)
+        };
+        assert_eq!(house.settles(push("a#1")).await.lapsed, 1);
+        let question = house.question(1).await;
+        assert_eq!(
+            (question.status, question.response.as_deref()),
+            (ApprovalStatus::Lapsed, Some("new commits were pushed"))
+        );
+        let late = house.decides(answer(1, Decision::Approved, None)).await;
+        assert_eq!(late, Decided::Already(ApprovalStatus::Lapsed));
+        // Its phase waits still: whoever takes the run up asks anew before anything else.
+        assert_eq!(house.takes(10).await, [run_id(1)]);
+        let run = house.run(1).await;
+        assert_eq!(
+            (run.phases[0].status, run.phases[0].reason.as_deref()),
+            (PhaseStatus::WaitingApproval, Some("new commits were pushed"))
+        );
+        let anew = Step::Paused(NewApproval {
+            head_sha: Some("b2".into()),
+            ..question_of(101)
+        });
+        assert_eq!(house.steps(1, vec![anew]).await, StepTaken::Taken { effects: 0 });
+        let decided = house.decides(answer(101, Decision::Approved, None)).await;
+        assert_eq!(decided, Decided::Counted { run: run_id(1) });
+        assert_eq!(house.run(1).await.phases[0].status, PhaseStatus::Succeeded);
+        // A question that holds for no commit does not care.
+        let event = house.recorded("d-push-2").await;
+        let other = Settlement { event, ..push("a#2") };
+        assert_eq!(house.settles(other).await.lapsed, 0);
+        assert_eq!(house.question(2).await.status, ApprovalStatus::Pending);
+    }
+
+    pub(super) async fn the_clock_answers_what_nobody_answered_and_tells_once(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = |deadline: i64, escalate_at: i64| AnswerRules {
+            deadline: Some(at(deadline)),
+            escalate_at: Some(at(escalate_at)),
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules(100, 50)).await;
+        house.has_asked(2, |question| question.rules = rules(200, 60)).await;
+        house.has_asked(3, |_| {}).await;
+        let due = async |now: i64| {
+            let order = DueGates {
+                now: at(now),
+                limit: 10,
+            };
+            let due = house.0.due_gates(order).await.expect("read");
+            let runs = |questions: Vec<Approval>| questions.iter().map(|q| q.run).collect::<Vec<_>>();
+            (runs(due.expired), runs(due.escalate), due.next)
+        };
+        assert_eq!(due(10).await, (vec![], vec![], Some(at(50))));
+        assert_eq!(due(50).await, (vec![], vec![run_id(1)], Some(at(60))));
+        let tell = EscalateGate {
+            approval: approval_id(1),
+            effects: vec![comment("gate:1/escalation", "acme")],
+            at: at(50),
+        };
+        assert_eq!(house.0.escalate_gate(tell.clone()).await, Ok(true));
+        assert_eq!(house.0.escalate_gate(tell).await, Ok(false));
+        assert_eq!(due(70).await, (vec![], vec![run_id(2)], Some(at(100))));
+        assert_eq!(due(150).await, (vec![run_id(1)], vec![run_id(2)], Some(at(200))));
+        let close = |question: u128, now: i64| CloseGate {
+            answer: Answer {
+                by: Responder::deadline(),
+                at: at(now),
+                ..answer(question, Decision::Rejected, Some("no answer by then"))
+            },
+            effects: vec![comment(&format!("gate:{question}/deadline"), "acme")],
+        };
+        let early = house.0.close_gate(close(1, 99)).await;
+        assert_eq!(early, Ok(Decided::Refused("the time to answer is not over".into())));
+        assert!(!house.due_now().await.contains(&"gate:1/deadline".to_owned()));
+        assert_eq!(
+            house.0.close_gate(close(1, 100)).await,
+            Ok(Decided::Counted { run: run_id(1) })
+        );
+        assert_eq!(
+            house.run(1).await.summary.error.as_deref(),
+            Some("Rejected by deadline: no answer by then")
+        );
+        assert_eq!(
+            house.0.close_gate(close(1, 100)).await,
+            Ok(Decided::Already(ApprovalStatus::Rejected))
+        );
+        assert_eq!(
+            house.0.close_gate(close(3, 100)).await,
+            Ok(Decided::Refused("the time to answer is not over".into()))
+        );
+        let late = Answer {
+            at: at(200),
+            ..answer(2, Decision::Approved, None)
+        };
+        let refused = house.decides(late).await;
+        assert!(
+            matches!(&refused, Decided::Refused(words) if words.starts_with("the time to answer ended at")),
+            "{refused:?}"
+        );
+        let said = house.due_now().await;
+        assert_eq!(said, ["gate:1/escalation", "gate:1/deadline"]);
+    }
+
+    pub(super) async fn a_reply_says_why_an_answer_did_not_count(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = AnswerRules {
+            approvals: 2,
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules).await;
+        let reply = |key: &str, body: &str| NewEffect {
+            effect: Effect::GithubComment {
+                repo: name("acme/site"),
+                number: 7,
+                body: body.into(),
+            },
+            ..comment(key, "acme")
+        };
+        for (event, by, key, expected) in [
+            ("d-1", "bob", "r1", "Noted: 1 of 2 have approved."),
+            (
+                "d-2",
+                "bob",
+                "r2",
+                "That does not count: bob has approved already; 1 of 2 have.",
+            ),
+            ("d-3", "carol", "r3", "Approved."),
+            ("d-4", "dave", "r4", "Somebody has answered already."),
+        ] {
+            let event = house.recorded(event).await;
+            let settled = house
+                .settles(Settlement {
+                    decide: Some(Answer {
+                        by: Responder::named(by, Via::Github),
+                        ..answer(1, Decision::Approved, None)
+                    }),
+                    effects: vec![reply(key, "Approved.")],
+                    otherwise: vec![reply(key, Decided::PLACE)],
+                    ..settlement(event)
+                })
+                .await;
+            assert_eq!(settled.effects, 1, "{settled:?}");
+            let Effect::GithubComment { body, .. } = house.effect(key).await.effect else {
+                panic!("no comment")
+            };
+            assert_eq!(body, expected);
+        }
+    }
+
+    pub(super) async fn a_run_goes_on_where_an_earlier_one_came_to(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        house.decides(answer(1, Decision::Rejected, None)).await;
+        let first = house.run(1).await;
+        let order = OpenRetry {
+            run: new_run(2, "build", "a#1", Overlap::Queue),
+            done: vec![PhaseRecord {
+                status: PhaseStatus::Succeeded,
+                ..first.phases[0].clone()
+            }],
+            scratch: [("loop".to_owned(), serde_json::json!({ "iteration": 2 }))].into(),
+        };
+        assert_eq!(house.0.open_retry(order.clone()).await, Ok(Opened::Queued(run_id(2))));
+        assert_eq!(house.0.open_retry(order.clone()).await, Ok(Opened::Repeated(run_id(2))));
+        let run = house.run(2).await;
+        assert_eq!(run.phases, order.done);
+        assert_eq!(run.scratch, order.scratch);
+        assert_eq!(house.takes(10).await, [run_id(2)]);
+        assert_eq!(
+            house.run(1).await.summary.status,
+            RunStatus::Failed,
+            "the earlier one stays as it was"
+        );
     }
 
     pub(super) async fn a_run_that_ends_closes_what_was_open_in_it(ground: impl Ground) {

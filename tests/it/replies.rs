@@ -426,6 +426,7 @@ async fn say_in_answer_to_an_event(store: &Addr<StoreDoor>, number: u64, bodies:
         quarantined: false,
         open: None,
         decide: None,
+        lapse: None,
         effects: effects.collect(),
         otherwise: Vec::new(),
         at,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler};
 use actors::clock::{Clock, SystemClock};
 use actors::domain::{
-    Cause, Decision, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, Responder, Via, RunContext, RunId, RunRecord, RunStatus, Subject,
-    TriggerType, Workflow,
+    Cause, Decision, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, Responder, RunContext, RunId, RunRecord,
+    RunStatus, Subject, TriggerType, Via, Workflow,
 };
 use actors::house::Bells;
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};

@@ -144,7 +144,11 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
                 .as_deref()
                 .map(str::trim)
                 .filter(|words| !words.is_empty());
-            let error = format!("Rejected by {}: {}", answer.by.name, reason.unwrap_or("no reason given"));
+            let error = format!(
+                "Rejected by {}: {}",
+                answer.by.name,
+                reason.unwrap_or("no reason given")
+            );
             settle_waiting_phase(db, run, "failed", Some(&error), answer.at)?;
             runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
         }
@@ -183,7 +187,9 @@ pub(super) fn lapse_for_new_commits(db: &Connection, order: &Lapse, at: DateTime
             "UPDATE approvals SET status = 'lapsed', response = ?2, responded_at = ?3
              WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq",
         )?
-        .query_map(params![order.subject.as_str(), order.reason, millis(at)], |row| row.get(0))?
+        .query_map(params![order.subject.as_str(), order.reason, millis(at)], |row| {
+            row.get(0)
+        })?
         .collect::<Result<_, _>>()?;
     for run in &lapsed {
         db.prepare_cached(

@@ -6,8 +6,8 @@ use super::columns::{from_json, get, maybe_text, maybe_time, millis, rows, text,
 use super::fault::Fault;
 use super::{approvals, effects, runs};
 use crate::domain::{
-    BodyFormat, Decided, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody, Recorded, RunId,
-    RunStatus, StoredEvent,
+    BodyFormat, Decided, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody, Recorded,
+    RunId, RunStatus, StoredEvent,
 };
 use crate::messages::store::{ReadUnsettled, Settled, Settlement};
 

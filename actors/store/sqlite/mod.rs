@@ -42,7 +42,10 @@ use crate::domain::{
     Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
+    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns,
+    ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).

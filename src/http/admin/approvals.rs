@@ -75,19 +75,27 @@ pub(crate) async fn respond(
     };
     idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
         let decided = doors.decide.send(Decide(answer)).await??;
+        if let Decided::Counted { run } = &decided {
+            tracing::info!(run.id = %run, %decision, who = %caller.who, "approval answered");
+            // A full mailbox means that the supervisor is at work and looks into the queue when done.
+            let _ = doors.start_run.try_send(StartRun);
+        }
         let result = decided.words();
-        let line = audit::line(&request, &shared, &caller, "approval", &approval.to_string(), result.as_deref());
+        let line = audit::line(
+            &request,
+            &shared,
+            &caller,
+            "approval",
+            &approval.to_string(),
+            result.as_deref(),
+        );
         doors.audit.send(line).await??;
         match decided {
-            Decided::Counted { run } => {
-                tracing::info!(run.id = %run, %decision, who = %caller.who, "approval answered");
-                // A full mailbox means that the supervisor is at work and looks into the queue when done.
-                let _ = doors.start_run.try_send(StartRun);
-                Ok((StatusCode::OK, json!({ "status": decision })))
-            }
-            Decided::Voted { have, need } => {
-                Ok((StatusCode::OK, json!({ "status": "pending", "approvals": have, "needed": need })))
-            }
+            Decided::Counted { .. } => Ok((StatusCode::OK, json!({ "status": decision }))),
+            Decided::Voted { have, need } => Ok((
+                StatusCode::OK,
+                json!({ "status": "pending", "approvals": have, "needed": need }),
+            )),
             Decided::Refused(reason) => Err(Problem::new(StatusCode::FORBIDDEN, reason)),
             Decided::Already(status) => Err(Problem::bad_request(format!("already {status}"))),
             Decided::Unknown => Err(unknown()),

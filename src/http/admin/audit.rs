@@ -18,7 +18,9 @@ pub(super) fn line(
 ) -> RecordAudit {
     RecordAudit {
         who: caller.who.clone(),
-        from: client_address(request, &shared.trusted).map(|ip| ip.to_string()).unwrap_or_default(),
+        from: client_address(request, &shared.trusted)
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
         action: action.to_owned(),
         target: target.to_owned(),
         result: refused.unwrap_or("ok").to_owned(),

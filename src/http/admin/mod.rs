@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 mod audit;
 pub(crate) mod events;
+pub(crate) mod logs;
 pub(crate) mod runs;
 pub(crate) mod stats;
 
