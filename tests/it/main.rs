@@ -1,6 +1,7 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
 mod demo;
+mod gates;
 mod github;
 mod main_job;
 mod replies;
@@ -10,3 +11,4 @@ mod runs_stored;
 mod settings;
 mod support;
 mod tidy;
+mod trust;
