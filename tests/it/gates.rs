@@ -67,7 +67,7 @@ async fn an_approval_phase_asks_whatever_gates_are_enabled_and_waits_for_enough_
     let question = house.question().await;
     assert_eq!(
         (question.summary.as_str(), question.gate.as_str()),
-        ("Ship the plan\n?", "ship")
+        ("Ship the plan?", "ship")
     );
     assert_eq!(question.shown.map(|digest| digest.len()), Some(64));
     let comment = bodies(&house.effects(run).await).pop().expect("the question");

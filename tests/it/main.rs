@@ -6,6 +6,7 @@ mod github;
 mod main_job;
 mod replies;
 mod restart;
+mod run_api;
 mod runs;
 mod runs_stored;
 mod settings;

@@ -207,9 +207,16 @@ impl TestApp {
     }
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.get_with(path, token, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, token: Option<&str>, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.get(format!("http://{}{path}", self.address()));
         if let Some(token) = token {
             request = request.insert_header(("authorization", format!("Bearer {token}")));
+        }
+        for (name, value) in headers {
+            request = request.insert_header((*name, *value));
         }
         answer(request.send().await.expect("the server answers")).await
     }
