@@ -10,6 +10,7 @@ mod managed;
 mod paging;
 mod policy;
 mod run;
+mod runtime;
 mod secret;
 mod workflow;
 
@@ -23,5 +24,6 @@ pub use managed::*;
 pub use paging::*;
 pub use policy::*;
 pub use run::*;
+pub use runtime::*;
 pub use secret::*;
 pub use workflow::*;

@@ -93,9 +93,9 @@ pub enum GithubFault {
     Never(String),
 }
 
-/// Read the open pull request or issue that a run is about, for its context.
+/// Read the open pull request or issue that a run is about, for its context, or for the commit that an answer holds for.
 ///
-/// Sender: the runner, for a run that was started by its number alone. Handler: the GitHub client.
+/// Sender: the runner, for a run that was started by its number alone and before it asks about a pull request. Handler: the GitHub client.
 /// Answer: title, body, labels, head branch and head SHA where there are any.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Thread, GithubFault>")]

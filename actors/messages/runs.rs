@@ -7,7 +7,7 @@ use crate::domain::{RunId, RunStatus};
 
 /// Runs wait in the queue. A nudge: the supervisor takes as many from the store as there are free places.
 ///
-/// Sender: the dispatcher, and whoever answered an approval. Handler: the run supervisor. Answer: nothing.
+/// Sender: the dispatcher, and whoever answered an approval, the gate keeper too. Handler: the run supervisor. Answer: nothing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct StartRun;

@@ -208,7 +208,7 @@ pub struct RecoverRuns {
 
 /// Read one run with its phases.
 ///
-/// Sender: API, dashboard, MCP, the runner. Handler: the store. Answer: the run, if there is one.
+/// Sender: API, dashboard, MCP, the dispatcher, the run supervisor, the gate keeper. Handler: the store. Answer: the run, if there is one.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<RunRecord>>")]
 pub struct LoadRun(pub RunId);

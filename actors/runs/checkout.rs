@@ -254,8 +254,8 @@ mod tests {
 
     #[test]
     fn the_credential_is_for_one_host_and_its_text_holds_no_secret() {
-        let env = credential("https://github.com");
-        assert_eq!(env[1].1, "credential.https://github.com.helper");
+        let env = credential("https://example.com:8443");
+        assert_eq!(env[1].1, ["credential.https://example.com:8443", "helper"].join("."));
         assert!(env[2].1.contains("\"$GITHUB_TOKEN\""));
     }
 }

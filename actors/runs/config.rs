@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use crate::domain::{OutputBy, PromptBy};
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
@@ -82,28 +82,6 @@ pub struct Runtime {
     pub prompt: PromptBy,
     /// Where its answer is taken from.
     pub output: OutputBy,
-}
-
-/// How a prompt reaches a command.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PromptBy {
-    /// On its standard input.
-    #[default]
-    Stdin,
-    /// In the file `{prompt_file}`, which `FIRSTLIGHT_PROMPT_FILE` names too; its standard input is empty.
-    File,
-}
-
-/// Where a command's answer is taken from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutputBy {
-    /// Its standard output.
-    #[default]
-    Stdout,
-    /// The file `{output_file}`, which `FIRSTLIGHT_OUTPUT_FILE` names too; what it prints goes to the log alone.
-    File,
 }
 
 /// Whom the runs room speaks to.

@@ -19,6 +19,6 @@ mod supervisor;
 mod veil;
 mod workbench;
 
-pub use config::{OutputBy, PromptBy, RunDoors, RunsConfig, Runtime};
+pub use config::{RunDoors, RunsConfig, Runtime};
 pub use gatekeeper::{GateDoors, GateKeeper};
 pub use supervisor::RunSupervisor;

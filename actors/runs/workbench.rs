@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::checkout::{self, At, NoCheckout, Wanted};
 use super::command::{self, Places};
-use super::config::{OutputBy, PromptBy, Runtime};
+use super::config::Runtime;
 use super::environment::{self, Parts};
 use super::exchange::Exchange;
 use super::facts::RunFacts;
@@ -17,7 +17,7 @@ use super::phase::{self, Done, TimeLimit};
 use super::process::{self, End, Kept, Order, Stop};
 use super::runner::House;
 use super::veil::Veil;
-use crate::domain::{Checkout, INTERRUPTED, Phase, RunRecord, Secret, TokenProfile};
+use crate::domain::{Checkout, INTERRUPTED, OutputBy, Phase, PromptBy, RunRecord, Secret, TokenProfile};
 use crate::messages::github::{GithubFault, MintToken, PhaseToken};
 use crate::workflows::template::{Facts, render, render_env, render_prompt};
 

@@ -8,8 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use actors::dispatch::Routes;
-use actors::domain::Secret;
-use actors::runs::{OutputBy, PromptBy};
+use actors::domain::{OutputBy, PromptBy, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use actors::clock::SystemClock;
-use actors::domain::{PhaseStatus, RunRecord};
-use actors::runs::{OutputBy, PromptBy, Runtime};
+use actors::domain::{OutputBy, PhaseStatus, PromptBy, RunRecord};
+use actors::runs::Runtime;
 use serde_json::{Value, json};
 
 use crate::support::inside::{As, Inside};
