@@ -4,20 +4,15 @@
 /// Paths of keys, and `phases[].type: kind` for kinds of phases. A file that has one is refused with these words rather
 /// than run differently from what its author wrote.
 pub(super) const NOT_YET: &[&str] = &[
-    "phases[].checkout",
     "phases[].depends_on",
-    "phases[].gate_policy",
     "phases[].generic_loop",
     "phases[].loop",
     "phases[].on_output",
-    "phases[].profile",
     "phases[].retry",
     "phases[].trigger_rule",
-    "phases[].type: approval",
-    "phases[].type: emit",
-    "phases[].type: notify",
     "phases[].unrestricted_egress",
     "phases[].web_search",
+    "phases[].webhook_url",
     "phases[].when",
     "phases[].messages.on_blocked",
     "phases[].messages.on_blocked_bypassed",

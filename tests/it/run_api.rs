@@ -305,3 +305,71 @@ async fn an_answer_after_a_cancel_is_refused_clearly() {
     assert_eq!(app.run(&run).await["status"], "cancelled");
     app.finish().await;
 }
+
+#[actix_rt::test]
+async fn who_may_answer_is_judged_alike_for_comments_and_the_api() {
+    let build = concat!(
+        "phases:\n",
+        "  - name: ask\n    type: approval\n    gate: ship\n    message: Ship it?\n",
+        "    gate_policy: {logins: [ann, ben, carol], not_requester: true, approvals: 2}\n",
+        "  - name: do\n    type: script\n    run: echo done\n",
+    );
+    let (_overlay, app) = app(build).await;
+    // With a token after all: what is said to people is what this is about.
+    let app = app.restart_with(&[("GITHUB_TOKEN", "stand-in-personal-token")]).await;
+    app.github.opens_issue("acme/site", "x", "");
+    let says = async |who: &str, association: &str, words: &str| {
+        let mut payload = comment(1, association, words);
+        payload["sender"]["login"] = json!(who);
+        payload["comment"]["user"]["login"] = json!(who);
+        let id = app.accept("issue_comment", &payload).await;
+        app.settle().await;
+        (id, app.github.comments("acme/site", 1).pop().expect("an answer").body)
+    };
+    let (id, question) = says("ann", "OWNER", "@last-light build").await;
+    assert!(
+        question.contains("May answer: ann, ben, carol. Not ann, who asked for this run. 2 people have to approve."),
+        "{question}"
+    );
+    let run = app.event(&id).await["runId"].as_str().expect("a run").to_owned();
+    let open = app.read("/admin/api/approvals").await["approvals"][0].clone();
+    let path = format!("/admin/api/approvals/{}/respond", open["id"].as_str().expect("an id"));
+    let token = app.login().await;
+    let stranger = app.post(&path, Some(&token), &json!({ "decision": "approved" })).await;
+    assert_eq!(
+        (stranger.status, stranger.json()),
+        (
+            403,
+            json!({ "error": "admin may not answer this; ann, ben, carol may" })
+        )
+    );
+    for (who, association, expected) in [
+        (
+            "eve",
+            "MEMBER",
+            "That does not count: eve may not answer this; ann, ben, carol may.",
+        ),
+        (
+            "ann",
+            "OWNER",
+            "That does not count: ann asked for this run, and somebody else has to answer.",
+        ),
+        // Named in the rules, so that the standing in the repository does not matter.
+        ("ben", "NONE", "Noted: 1 of 2 have approved."),
+        (
+            "ben",
+            "NONE",
+            "That does not count: ben has approved already; 1 of 2 have.",
+        ),
+    ] {
+        let (_, said) = says(who, association, "@last-light approve").await;
+        assert!(said.contains(expected), "{who}: {said}");
+        assert_eq!(app.run(&run).await["status"], "paused");
+    }
+    let shown = app.read(path.trim_end_matches("/respond")).await["approval"].clone();
+    assert_eq!(shown["votes"][0]["name"], "ben", "{shown}");
+    let (_, said) = says("carol", "NONE", "@last-light approve").await;
+    assert!(said.contains("Approved by @carol."), "{said}");
+    assert_eq!(app.run(&run).await["status"], "succeeded");
+    app.finish().await;
+}

@@ -132,6 +132,14 @@ impl TestApp {
         Self::build(folder, env).await
     }
 
+    /// Stops the service and starts it again on the same folder, with this environment over the one before.
+    pub(crate) async fn restart_with(mut self, env: &[(&str, &str)]) -> Self {
+        for (name, value) in env {
+            self.env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        self.restart().await
+    }
+
     /// Stops the service and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
         let Self {
