@@ -478,6 +478,7 @@ mod tests {
             votes: Vec::new(),
             shown: None,
             head_sha: None,
+            seq: 1,
         }
     }
 

@@ -122,6 +122,21 @@ pub struct Approval {
     /// The head commit of the pull request that the answer holds for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_sha: Option<String>,
+    /// Place in the order of asking; the cursor of lists.
+    pub seq: i64,
+}
+
+/// Which questions a list shows. Empty: all, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct ApprovalFilter {
+    /// Only in this state.
+    pub status: Option<ApprovalStatus>,
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only before this position (the `next` of the page before).
+    pub before: Option<i64>,
+    /// At most so many rows.
+    pub limit: usize,
 }
 
 /// What became of an answer: compare-and-set, so exactly one counts.

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq,
-    NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord,
-    RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter,
+    EventSeq, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId,
+    RunRecord, RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -267,13 +267,20 @@ pub struct EndRun {
 
 /// Read the questions that wait for an answer, newest first.
 ///
-/// Sender: the dispatcher, for one subject; API and dashboard, for all. Handler: the store. Answer: the open questions.
+/// Sender: the dispatcher, for one subject; the dashboard, for all. Handler: the store. Answer: the open questions.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<Vec<Approval>>")]
 pub struct OpenGates {
     /// Only about this subject.
     pub subject: Option<Subject>,
 }
+
+/// List questions, newest first, those that were answered too.
+///
+/// Sender: API, dashboard, MCP. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Page<Approval>>")]
+pub struct ListApprovals(pub ApprovalFilter);
 
 /// Read one question.
 ///

@@ -343,6 +343,14 @@ impl Workbench<'_> {
         let mut allowed: &[String] = &[];
         if let Tool::Agent { runtime, .. } = tool {
             allowed = &runtime.env;
+            for (name, wanted) in [
+                ("FIRSTLIGHT_UNRESTRICTED_EGRESS", self.phase.unrestricted_egress),
+                ("FIRSTLIGHT_WEB_SEARCH", self.phase.web_search),
+            ] {
+                if wanted {
+                    given.insert(name, "1".into());
+                }
+            }
             if runtime.prompt == PromptBy::File {
                 given.insert("FIRSTLIGHT_PROMPT_FILE", exchange.prompt().display().to_string());
             }

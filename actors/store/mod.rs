@@ -18,9 +18,9 @@ use crate::domain::{
 };
 use crate::messages::store::{
     ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
-    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns,
-    ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
+    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
+    OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
+    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -94,6 +94,8 @@ orders! {
     end_run(EndRun) -> Option<RunStatus>;
     /// Reads open questions, newest first.
     open_gates(OpenGates) -> Vec<Approval>;
+    /// Lists questions, newest first.
+    list_approvals(ListApprovals) -> Page<Approval>;
     /// Reads one question.
     read_approval(ReadApproval) -> Option<Approval>;
     /// Reads which questions the clock has to look after.

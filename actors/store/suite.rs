@@ -60,6 +60,7 @@ suite! {
     of_many_answers_exactly_one_counts,
     an_answer_counts_by_the_rules_of_its_question,
     an_answer_in_words_becomes_the_output_of_its_phase,
+    questions_are_listed_by_each_filter_page_by_page,
     new_commits_make_a_question_lapse_and_its_run_asks_anew,
     the_clock_answers_what_nobody_answered_and_tells_once,
     a_reply_says_why_an_answer_did_not_count,
@@ -1271,6 +1272,69 @@ mod claims {
         assert_eq!(
             (run.phases[0].status, run.phases[0].output.as_deref()),
             (PhaseStatus::Succeeded, Some("blue"))
+        );
+    }
+
+    pub(super) async fn questions_are_listed_by_each_filter_page_by_page(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=5 {
+            house.has_asked(n, |_| {}).await;
+        }
+        house.decides(answer(2, Decision::Approved, None)).await;
+        house.decides(answer(4, Decision::Rejected, None)).await;
+        let list = async |filter: ApprovalFilter| {
+            let page = house.0.list_approvals(ListApprovals(filter)).await.expect("read");
+            let runs: Vec<u128> = page
+                .items
+                .iter()
+                .map(|question| (1..=5).find(|n| run_id(*n) == question.run).expect("one of the five"))
+                .collect();
+            (runs, page.next)
+        };
+        let all = ApprovalFilter {
+            limit: 10,
+            ..ApprovalFilter::default()
+        };
+        let of = |status| ApprovalFilter {
+            status: Some(status),
+            ..all.clone()
+        };
+        assert_eq!(list(all.clone()).await, (vec![5, 4, 3, 2, 1], None));
+        assert_eq!(list(of(ApprovalStatus::Pending)).await.0, [5, 3, 1]);
+        assert_eq!(list(of(ApprovalStatus::Approved)).await.0, [2]);
+        assert_eq!(list(of(ApprovalStatus::Rejected)).await.0, [4]);
+        assert_eq!(
+            list(ApprovalFilter {
+                run: Some(run_id(3)),
+                ..all.clone()
+            })
+            .await
+            .0,
+            [3]
+        );
+        assert_eq!(
+            list(ApprovalFilter {
+                run: Some(run_id(77)),
+                ..all.clone()
+            })
+            .await
+            .0,
+            []
+        );
+        let (first, next) = list(ApprovalFilter {
+            limit: 2,
+            ..all.clone()
+        })
+        .await;
+        assert_eq!(first, [5, 4]);
+        assert_eq!(
+            list(ApprovalFilter {
+                before: next,
+                ..all.clone()
+            })
+            .await
+            .0,
+            [3, 2, 1]
         );
     }
 

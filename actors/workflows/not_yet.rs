@@ -10,8 +10,6 @@ pub(super) const NOT_YET: &[&str] = &[
     "phases[].on_output",
     "phases[].retry",
     "phases[].trigger_rule",
-    "phases[].unrestricted_egress",
-    "phases[].web_search",
     "phases[].webhook_url",
     "phases[].when",
     "phases[].messages.on_blocked",

@@ -17,7 +17,7 @@ use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::Deliver;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListEvents, ListRuns, LoadRun, OpenGates, ReadApproval,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
     ReadEvent, RecordAudit,
 };
 use actors::store::StoreDoor;
@@ -112,7 +112,7 @@ pub struct HttpDoors {
     pub(crate) list_runs: Recipient<ListRuns>,
     pub(crate) load_run: Recipient<LoadRun>,
     pub(crate) effects_of: Recipient<EffectsOf>,
-    pub(crate) open_gates: Recipient<OpenGates>,
+    pub(crate) list_approvals: Recipient<ListApprovals>,
     pub(crate) read_approval: Recipient<ReadApproval>,
     pub(crate) decide: Recipient<Decide>,
     pub(crate) claim_key: Recipient<ClaimKey>,
@@ -195,7 +195,7 @@ impl HttpDoor {
                 list_runs: store.clone().recipient(),
                 load_run: store.clone().recipient(),
                 effects_of: store.clone().recipient(),
-                open_gates: store.clone().recipient(),
+                list_approvals: store.clone().recipient(),
                 read_approval: store.clone().recipient(),
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),

@@ -302,6 +302,25 @@ async fn an_answer_after_a_cancel_is_refused_clearly() {
     let path = format!("/admin/api/approvals/{}/respond", open["id"].as_str().expect("an id"));
     let late = app.post(&path, Some(&token), &json!({ "decision": "approved" })).await;
     assert_eq!((late.status, late.json()), (400, json!({ "error": "already lapsed" })));
+    for (query, expected) in [
+        ("", 0),
+        ("?status=pending", 0),
+        ("?status=lapsed", 1),
+        ("?status=all&limit=1", 1),
+        (&format!("?run={run}"), 1),
+        ("?run=01890000-0000-7000-8000-000000000000", 0),
+    ] {
+        let list = app.read(&format!("/admin/api/approvals{query}")).await;
+        assert_eq!(
+            list["approvals"].as_array().map(Vec::len),
+            Some(expected),
+            "{query}: {list}"
+        );
+    }
+    assert_eq!(
+        app.get("/admin/api/approvals?status=odd", Some(&token)).await.status,
+        400
+    );
     assert_eq!(app.run(&run).await["status"], "cancelled");
     app.finish().await;
 }

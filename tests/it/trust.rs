@@ -264,12 +264,15 @@ async fn nothing_of_our_own_environment_leaks_into_a_phase() {
     house.github.opens_issue("acme/site", "x", "");
     let phases = json!([
         {"name": "script", "label": "", "kind": "script", "run": "env", "profile": "read"},
-        {"name": "agent", "label": "", "kind": "agent", "prompt": "x"},
+        {"name": "agent", "label": "", "kind": "agent", "prompt": "x", "unrestricted_egress": true, "web_search": true},
     ]);
     let run = house.open(phases, json!({"title": "x"})).await;
     house.settle().await;
     let record = house.load(run).await;
-    for at in [0, 1] {
+    for (at, asked) in [(0, false), (1, true)] {
+        for name in ["FIRSTLIGHT_UNRESTRICTED_EGRESS=1", "FIRSTLIGHT_WEB_SEARCH=1"] {
+            assert_eq!(output(&record, at).contains(name), asked, "{name}");
+        }
         let mut seen = 0;
         for line in output(&record, at).lines() {
             let Some((name, _)) = line.split_once('=') else {

@@ -1,14 +1,15 @@
 //! Questions to people: asked with a pause, answered once. Knows runs only to send them on or to end them.
 
 use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
 
 use super::columns::{from_json, get, json, maybe_time, millis, rows, text, time, word};
 use super::fault::Fault;
 use super::{effects, runs};
 use crate::domain::{
-    Approval, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given, NewApproval, Question, Responder,
-    RunStatus, Subject, Verdict, Via, Vote, judge,
+    Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given, NewApproval, Page,
+    Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
 };
 use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, Lapse};
 
@@ -280,6 +281,52 @@ pub(super) fn open_gates(db: &Connection, subject: Option<&Subject>) -> Result<V
     Ok(questions)
 }
 
+/// A page of questions, newest first.
+pub(super) fn list(db: &Connection, filter: &ApprovalFilter) -> Result<Page<Approval>, Fault> {
+    let mut terms: Vec<String> = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    // Those of one run are few and have an index; those that wait are few, too; all others are walked backwards.
+    let index = match (filter.run, filter.status) {
+        (Some(_), _) => "INDEXED BY approvals_of_run",
+        (None, Some(ApprovalStatus::Pending)) => "INDEXED BY approvals_pending",
+        (None, _) => "NOT INDEXED",
+    };
+    let mut bind = |term: &str, value: Value| {
+        values.push(value);
+        terms.push(term.replace('?', &format!("?{}", values.len())));
+    };
+    if let Some(run) = filter.run {
+        bind(
+            "a.run_seq = (SELECT seq FROM runs WHERE id = ?)",
+            Value::Text(run.to_string()),
+        );
+    }
+    if let Some(before) = filter.before {
+        bind("a.seq < ?", Value::Integer(before));
+    }
+    if let Some(status) = filter.status {
+        // Written out, because the partial index is recognised by it. The text is one of a closed list.
+        terms.push(format!("a.status = '{status}'"));
+    }
+    let wanted = if terms.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", terms.join(" AND "))
+    };
+    values.push(Value::Integer(rows(filter.limit.saturating_add(1))));
+    let sql = format!(
+        "{QUESTION} {index} JOIN runs r ON r.seq = a.run_seq {wanted} ORDER BY a.seq DESC LIMIT ?{}",
+        values.len()
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut found = statement.query(rusqlite::params_from_iter(values))?;
+    let mut questions = Vec::new();
+    while let Some(row) = found.next()? {
+        questions.push(stored(db, row)?);
+    }
+    Ok(Page::cut(questions, filter.limit, |question| question.seq))
+}
+
 /// One question.
 pub(super) fn read(db: &Connection, id: ApprovalId) -> Result<Option<Approval>, Fault> {
     let mut statement = db.prepare_cached(&format!("{QUESTION} JOIN runs r ON r.seq = a.run_seq WHERE a.id = ?1"))?;
@@ -307,6 +354,7 @@ fn stored(db: &Connection, row: &Row<'_>) -> Result<Approval, Fault> {
         votes: votes(db, get(row, "seq")?)?,
         shown: get(row, "shown")?,
         head_sha: get(row, "head_sha")?,
+        seq: get(row, "seq")?,
     })
 }
 

@@ -43,9 +43,9 @@ use crate::domain::{
 };
 use crate::messages::store::{
     ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
-    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns,
-    ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
+    OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
+    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -456,6 +456,10 @@ impl Store for SqliteStore {
 
     fn open_gates(&self, order: OpenGates) -> Pending<Vec<Approval>> {
         self.read(move |db| approvals::open_gates(db, order.subject.as_ref()))
+    }
+
+    fn list_approvals(&self, order: ListApprovals) -> Pending<Page<Approval>> {
+        self.read(move |db| approvals::list(db, &order.0))
     }
 
     fn read_approval(&self, order: ReadApproval) -> Pending<Option<Approval>> {

@@ -1,24 +1,60 @@
 //! `/admin/api/approvals`: what waits for a person, with its rules and votes, and the answer.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Path, ReqData};
+use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::domain::{Approval, ApprovalId, Decided, Decision, Responder, Via};
+use actors::domain::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Decided, Decision, Responder, Via};
 use actors::messages::runs::StartRun;
-use actors::messages::store::{Answer, Decide, LoadRun, OpenGates, ReadApproval};
-use serde::Serialize;
+use actors::messages::store::{Answer, Decide, ListApprovals, LoadRun, ReadApproval};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::audit;
+use super::{PAGE_LIMIT, audit, one_of, page_size};
 use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 
-/// `{approvals}`: those that are pending, newest first.
-pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
-    let approvals = doors.open_gates.send(OpenGates { subject: None }).await??;
-    Ok(HttpResponse::Ok().json(json!({ "approvals": approvals })))
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListQuery {
+    status: Option<String>,
+    run: Option<String>,
+    before: Option<i64>,
+    limit: Option<usize>,
+}
+
+/// `?status&run&before&limit` → `{approvals, next}`, newest first. Without `status` and `run` those that are pending, `all`
+/// for those of any status.
+pub(crate) async fn list(
+    query: Result<Query<ListQuery>, actix_web::Error>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let query = query
+        .map_err(|error| Problem::bad_request(error.to_string()))?
+        .into_inner();
+    let run = match &query.run {
+        Some(run) => Some(run.parse().map_err(|_| super::runs::not_found())?),
+        None => None,
+    };
+    let status = match query.status.as_deref() {
+        Some("all") => None,
+        None if run.is_none() => Some(ApprovalStatus::Pending),
+        _ => one_of(
+            "status",
+            query.status.as_ref(),
+            ApprovalStatus::ALL,
+            ApprovalStatus::from_text,
+            ApprovalStatus::as_str,
+        )?,
+    };
+    let filter = ApprovalFilter {
+        status,
+        run,
+        before: query.before,
+        limit: page_size(query.limit, PAGE_LIMIT)?,
+    };
+    let page = doors.list_approvals.send(ListApprovals(filter)).await??;
+    Ok(HttpResponse::Ok().json(json!({ "approvals": page.items, "next": page.next })))
 }
 
 #[derive(Serialize)]

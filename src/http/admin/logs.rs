@@ -117,7 +117,7 @@ fn wanted(range: &str, size: u64) -> Option<(u64, u64)> {
         "" => Some((first, size - first)),
         last => {
             let last: u64 = last.parse().ok()?;
-            (last >= first).then_some((first, (last - first).saturating_add(1)))
+            (last >= first).then(|| (first, (last - first).saturating_add(1)))
         }
     }
 }
