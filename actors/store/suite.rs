@@ -60,6 +60,7 @@ suite! {
     of_many_answers_exactly_one_counts,
     an_answer_counts_by_the_rules_of_its_question,
     an_answer_in_words_becomes_the_output_of_its_phase,
+    an_answer_settles_the_phase_that_asked_and_no_other,
     questions_are_listed_by_each_filter_page_by_page,
     new_commits_make_a_question_lapse_and_its_run_asks_anew,
     the_clock_answers_what_nobody_answered_and_tells_once,
@@ -1272,6 +1273,33 @@ mod claims {
         assert_eq!(
             (run.phases[0].status, run.phases[0].output.as_deref()),
             (PhaseStatus::Succeeded, Some("blue"))
+        );
+    }
+
+    pub(super) async fn an_answer_settles_the_phase_that_asked_and_no_other(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |_| {}).await;
+        let other = Step::Paused(NewApproval {
+            phase: name("test"),
+            kind: ApprovalKind::Reply,
+            ..question_of(101)
+        });
+        let steps = vec![
+            started("test", 1),
+            ended("test", 1, PhaseStatus::Succeeded, "tested"),
+            other,
+        ];
+        assert_eq!(house.steps(1, steps).await, StepTaken::Taken { effects: 0 });
+        let said = house.decides(answer(101, Decision::Approved, Some("blue"))).await;
+        assert_eq!(said, Decided::Counted { run: run_id(1) });
+        let phases = house.run(1).await.phases;
+        let stand: Vec<_> = phases.iter().map(|row| (row.status, row.output.as_deref())).collect();
+        assert_eq!(
+            stand,
+            [
+                (PhaseStatus::WaitingApproval, Some("the plan")),
+                (PhaseStatus::Succeeded, Some("blue"))
+            ]
         );
     }
 

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::{effects, runs};
 use crate::domain::{
     Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given, NewApproval, Page,
-    Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
+    PhaseName, Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
 };
 use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, Lapse};
 
@@ -132,11 +132,12 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
             if question.kind == ApprovalKind::Reply {
                 // The answer is what the phase was for.
                 db.prepare_cached(
-                    "UPDATE phase_executions SET output = ?2 WHERE run_seq = ?1 AND status = 'waiting_approval'",
+                    "UPDATE phase_executions SET output = ?3
+                     WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval'",
                 )?
-                .execute(params![run, answer.response])?;
+                .execute(params![run, question.phase.as_str(), answer.response])?;
             }
-            settle_waiting_phase(db, run, "succeeded", None, answer.at)?;
+            settle_waiting_phase(db, run, &question.phase, "succeeded", None, answer.at)?;
             runs::set_status(db, run, RunStatus::Queued, answer.at)?;
         }
         Decision::Rejected => {
@@ -150,7 +151,7 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
                 answer.by.name,
                 reason.unwrap_or("no reason given")
             );
-            settle_waiting_phase(db, run, "failed", Some(&error), answer.at)?;
+            settle_waiting_phase(db, run, &question.phase, "failed", Some(&error), answer.at)?;
             runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
         }
     }
@@ -183,20 +184,21 @@ pub(super) fn escalate(db: &Connection, order: &EscalateGate) -> Result<bool, Fa
 /// New commits: questions whose answer would hold for the commit before lapse, and their runs go back into the queue with
 /// the phase still waiting, which makes them ask anew.
 pub(super) fn lapse_for_new_commits(db: &Connection, order: &Lapse, at: DateTime<Utc>) -> Result<usize, Fault> {
-    let lapsed: Vec<i64> = db
+    let lapsed: Vec<(i64, String)> = db
         .prepare_cached(
             "UPDATE approvals SET status = 'lapsed', response = ?2, responded_at = ?3
-             WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq",
+             WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq, phase",
         )?
         .query_map(params![order.subject.as_str(), order.reason, millis(at)], |row| {
-            row.get(0)
+            Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
-    for run in &lapsed {
+    for (run, phase) in &lapsed {
         db.prepare_cached(
-            "UPDATE phase_executions SET reason = ?2 WHERE run_seq = ?1 AND status = 'waiting_approval'",
+            "UPDATE phase_executions SET reason = ?3
+             WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval'",
         )?
-        .execute(params![run, order.reason])?;
+        .execute(params![run, phase, order.reason])?;
         runs::set_status(db, *run, RunStatus::Queued, at)?;
     }
     Ok(lapsed.len())
@@ -234,18 +236,20 @@ pub(super) fn due(db: &Connection, order: DueGates) -> Result<GatesDue, Fault> {
     })
 }
 
+/// Of the phases that wait only the one that asked this: another may have a question of its own.
 fn settle_waiting_phase(
     db: &Connection,
     run: i64,
+    phase: &PhaseName,
     status: &str,
     reason: Option<&str>,
     at: DateTime<Utc>,
 ) -> Result<(), Fault> {
     db.prepare_cached(
-        "UPDATE phase_executions SET status = ?2, reason = coalesce(?3, reason), ended_at = coalesce(ended_at, ?4)
-         WHERE run_seq = ?1 AND status = 'waiting_approval'",
+        "UPDATE phase_executions SET status = ?3, reason = coalesce(?4, reason), ended_at = coalesce(ended_at, ?5)
+         WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval'",
     )?
-    .execute(params![run, status, reason, millis(at)])?;
+    .execute(params![run, phase.as_str(), status, reason, millis(at)])?;
     Ok(())
 }
 
