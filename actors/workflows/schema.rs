@@ -283,7 +283,7 @@ pub(super) const PHASE_KEYS: &[Key<PhaseDraft>] = &[
         "checkout",
         PROCESS,
         Shape::FlagOrText,
-        "the files of the repository are put into the work folder before: `true` for the head of the pull request, or else the \
+        "the phase starts in a fresh clone of the repository, and so do those after it, which find what it left there: `true` for the head of the pull request, or else the \
          default branch; or a branch, tag or commit, a template",
         |p, node, r| {
             p.rest.checkout = match node.to_json().as_bool() {

@@ -392,3 +392,33 @@ async fn who_may_answer_is_judged_alike_for_comments_and_the_api() {
     assert_eq!(app.run(&run).await["status"], "succeeded");
     app.finish().await;
 }
+
+#[actix_rt::test]
+async fn where_words_are_asked_for_a_stranger_is_told_once_and_the_right_one_is_heard() {
+    let build = concat!(
+        "phases:\n",
+        "  - name: ask\n    type: approval\n    gate: colour\n    gate_kind: reply\n    message: Which colour?\n",
+        "    gate_policy: {logins: [ben]}\n",
+        "  - name: paint\n    type: reply\n    message: \"Painted ${ask.output}.\"\n",
+    );
+    let (_overlay, app) = app(build).await;
+    let app = app.restart_with(&[("GITHUB_TOKEN", "stand-in-personal-token")]).await;
+    app.github.opens_issue("acme/site", "x", "");
+    let says = async |who: &str, words: &str| {
+        let mut payload = comment(1, "NONE", words);
+        payload["sender"]["login"] = json!(who);
+        app.accept("issue_comment", &payload).await;
+        app.settle().await;
+        app.github.comments("acme/site", 1).len()
+    };
+    app.accept("issue_comment", &comment(1, "OWNER", "@last-light build"))
+        .await;
+    app.settle().await;
+    let asked = app.github.comments("acme/site", 1).len();
+    assert_eq!(says("eve", "red").await, asked + 1, "told why");
+    assert_eq!(says("Eve", "red, I said").await, asked + 1, "and told once");
+    says("ben", "blue").await;
+    let last = app.github.comments("acme/site", 1).pop().expect("an answer").body;
+    assert!(last.contains("Painted blue."), "{last}");
+    app.finish().await;
+}
