@@ -174,7 +174,15 @@ impl Workbench<'_> {
                 let from_file = runtime.output == OutputBy::File;
                 (
                     command::argv(runtime, places),
-                    format!("runtimes.{name}.command"),
+                    // The one to change when it cannot be started.
+                    format!(
+                        "runtimes.{name}.{}",
+                        if runtime.wrapper.is_empty() {
+                            "command"
+                        } else {
+                            "wrapper"
+                        }
+                    ),
                     keep,
                     from_file,
                 )

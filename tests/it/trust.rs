@@ -222,6 +222,30 @@ async fn a_runtime_gets_its_prompt_and_gives_its_answer_through_files_inside_its
 }
 
 #[actix::test]
+async fn a_wrapper_that_is_not_there_is_named_in_the_failure() {
+    let house = Inside::start(SystemClock::shared(), As::Nobody, |config| {
+        config.runtimes.insert(
+            "default".into(),
+            Runtime {
+                command: words(&["cat"]),
+                wrapper: words(&["no-such-wrapper", "--"]),
+                ..Runtime::default()
+            },
+        );
+    })
+    .await;
+    let phases = json!([{"name": "a", "label": "", "kind": "agent", "prompt": "x"}]);
+    let run = house.open(phases, json!({"title": "x"})).await;
+    house.settle().await;
+    let error = house.load(run).await.summary.error.expect("a reason");
+    assert!(
+        error.contains("cannot start \"no-such-wrapper\" (runtimes.default.wrapper): command not found"),
+        "{error}"
+    );
+    house.finish().await;
+}
+
+#[actix::test]
 async fn memory_over_the_limit_is_refused_to_the_process() {
     let house = Inside::start(SystemClock::shared(), As::Nobody, |config| {
         config.runtimes.insert(
