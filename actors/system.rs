@@ -77,6 +77,7 @@ impl System {
                 recover: door.clone().recipient(),
                 take: door.clone().recipient(),
                 load: door.clone().recipient(),
+                list: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
                 effects: replier.clone().recipient(),

@@ -286,6 +286,8 @@ fn trusted_proxies(settings: &Settings) -> TrustedProxies {
 fn runs_config(settings: &Settings) -> RunsConfig {
     let mut config = RunsConfig::new(settings.state_dir.join("runs"), settings.state_dir.join("work"));
     config.max_runs = settings.concurrency.max_runs.get();
+    config.phases_at_once = settings.concurrency.max_phases.get();
+    config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
     config.bot_name = settings.github.bot_name.to_string();
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
     config.phase_timeout = settings.runs.phase_timeout.duration();

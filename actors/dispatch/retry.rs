@@ -192,6 +192,7 @@ mod tests {
                 })
                 .collect(),
             scratch: BTreeMap::from([("c".to_owned(), 1.into()), ("other".to_owned(), 2.into())]),
+            answers: Vec::new(),
         }
     }
 

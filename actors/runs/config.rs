@@ -10,13 +10,18 @@ use crate::domain::{OutputBy, PromptBy};
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
-use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
+use crate::messages::store::{EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
 
 /// Limits, folders and runtimes of every run. [`RunsConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
 pub struct RunsConfig {
     /// How many runs are live at the same time; 0 counts as 1. Default 4.
     pub max_runs: usize,
+    /// How many processes of one run are at work at the same time; 0 counts as 1. Only a workflow with `depends_on` ever
+    /// has more than one. Default 4.
+    pub phases_at_once: usize,
+    /// Work folders of ended runs are removed when nothing in them was worked at for so long; absent: never. Default 7 days.
+    pub keep_work: Option<Duration>,
     /// Phase logs go to `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
     /// A run's processes start in `<work_dir>/<task id>/`.
@@ -47,6 +52,8 @@ impl RunsConfig {
     pub fn new(runs_dir: impl Into<PathBuf>, work_dir: impl Into<PathBuf>) -> Self {
         Self {
             max_runs: 4,
+            phases_at_once: 4,
+            keep_work: Some(Duration::from_secs(7 * 24 * 60 * 60)),
             runs_dir: runs_dir.into(),
             work_dir: work_dir.into(),
             runtimes: BTreeMap::new(),
@@ -93,6 +100,8 @@ pub struct RunDoors {
     pub take: Recipient<TakeQueuedRuns>,
     /// The store: read a run, to start it afresh.
     pub load: Recipient<LoadRun>,
+    /// The store: which runs are live, before work folders are removed.
+    pub list: Recipient<ListRuns>,
     /// The store: make a step durable.
     pub record: Recipient<RecordStep>,
     /// The store: end a run from outside.

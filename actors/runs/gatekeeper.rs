@@ -6,7 +6,7 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use tokio::sync::{oneshot, watch};
 
-use super::runner::pause_after;
+use super::ledger::pause_after;
 use crate::clock::SharedClock;
 use crate::domain::{
     Approval, Decided, Decision, Effect, EffectKey, NewEffect, Priority, ReplyTo, Responder, RunRecord,

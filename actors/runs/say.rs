@@ -6,8 +6,8 @@ use crate::domain::{ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, Re
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
 
-/// The turn of a phase that is worked through once. Loops count on from here; attempts after a crash do not, so that the
-/// same words have the same key and leave once.
+/// Every turn of a loop speaks under a name of its own (`review_2`), so that all of them are first turns. Attempts do not
+/// count: the same words have the same key and leave once.
 const FIRST_TURN: u32 = 1;
 
 /// GitHub refuses comments of more than 65,536 characters; the rest is room for the note and the hidden marker.
@@ -129,6 +129,11 @@ impl Voice<'_> {
             }
             other => other.clone(),
         }
+    }
+
+    /// Some words under a key of their own.
+    pub(crate) fn say(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {
+        self.message(what, template)
     }
 
     fn message(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {

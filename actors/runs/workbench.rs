@@ -103,18 +103,20 @@ impl Workbench<'_> {
             Err(Short::Stopped(End::Aborted)) => Worked::Aborted(String::new()),
             Err(Short::Stopped(_)) => Worked::PutDown,
         };
-        match (&worked, &*stop.borrow()) {
-            (
-                Worked::Done(Done {
-                    reason: Some(reason), ..
-                }),
-                _,
-            )
-            | (Worked::Aborted(_), Stop::Abort(reason)) => {
-                log.note(reason).await;
+        // Out of the borrow before the log is written: whoever held it over a wait would lock out those who tell us to stop.
+        let told = match &*stop.borrow() {
+            Stop::Abort(reason) => Some(reason.clone()),
+            Stop::No | Stop::PutDown => None,
+        };
+        match (&worked, told) {
+            (Worked::Done(Done { reason, .. }), _) => {
+                if let Some(reason) = reason {
+                    log.note(reason).await;
+                }
             }
-            (Worked::Done(_), _) => {}
-            (Worked::PutDown | Worked::Aborted(_), _) => log.note(INTERRUPTED).await,
+            (Worked::Aborted(_), Some(reason)) => log.note(&reason).await,
+            (Worked::Aborted(_), None) => log.note(INTERRUPTED).await,
+            (Worked::PutDown, _) => log.note(PUT_DOWN).await,
         }
         log.close().await;
         worked

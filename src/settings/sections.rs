@@ -204,6 +204,8 @@ pub struct Approvals {
 pub struct Concurrency {
     /// Runs at work at the same time.
     pub max_runs: NonZeroUsize,
+    /// Processes of one run at work at the same time.
+    pub max_phases: NonZeroUsize,
 }
 
 /// `runtimes.<name>`: the only section whose keys may be left out one by one, for it has no default to lie on.
@@ -310,6 +312,8 @@ pub struct Runs {
     pub log_limit: Size,
     /// Bytes of a phase's output that later phases see.
     pub output_limit: Size,
+    /// How long the work folder of an ended run is kept; absent: for ever.
+    pub keep_work: Option<Period>,
 }
 
 /// `client`.

@@ -8,6 +8,7 @@ mod replies;
 mod restart;
 mod run_api;
 mod runs;
+mod runs_flow;
 mod runs_stored;
 mod settings;
 mod support;

@@ -8,8 +8,8 @@ use super::columns::{from_json, get, json, maybe_time, millis, rows, text, time,
 use super::fault::Fault;
 use super::{effects, runs};
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given, NewApproval, Page,
-    PhaseName, Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
+    Answered, Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given,
+    NewApproval, Page, PhaseName, Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
 };
 use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, Lapse};
 
@@ -130,10 +130,10 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
     match answer.decision {
         Decision::Approved => {
             if question.kind == ApprovalKind::Reply {
-                // The answer is what the phase was for.
+                // The answer is what an approval phase was for; a loop keeps what its turn printed.
                 db.prepare_cached(
                     "UPDATE phase_executions SET output = ?3
-                     WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval'",
+                     WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval' AND kind = 'approval'",
                 )?
                 .execute(params![run, question.phase.as_str(), answer.response])?;
             }
@@ -336,6 +336,26 @@ pub(super) fn read(db: &Connection, id: ApprovalId) -> Result<Option<Approval>, 
     let mut statement = db.prepare_cached(&format!("{QUESTION} JOIN runs r ON r.seq = a.run_seq WHERE a.id = ?1"))?;
     let mut found = statement.query([id.to_string()])?;
     found.next()?.map(|row| stored(db, row)).transpose()
+}
+
+/// What people answered in words to the questions of a run, oldest first.
+pub(super) fn answers(db: &Connection, run: i64) -> Result<Vec<Answered>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT phase, summary, response, responded_by, responded_at FROM approvals INDEXED BY approvals_of_run
+         WHERE run_seq = ?1 AND kind = 'reply' AND status = 'approved' ORDER BY seq",
+    )?;
+    let mut found = statement.query([run])?;
+    let mut answers = Vec::new();
+    while let Some(row) = found.next()? {
+        answers.push(Answered {
+            phase: text(row, "phase")?.parse()?,
+            question: get(row, "summary")?,
+            answer: get::<Option<String>>(row, "response")?.unwrap_or_default(),
+            sender: get::<Option<String>>(row, "responded_by")?.unwrap_or_default(),
+            at: time(get::<Option<i64>>(row, "responded_at")?.unwrap_or_default())?,
+        });
+    }
+    Ok(answers)
 }
 
 fn stored(db: &Connection, row: &Row<'_>) -> Result<Approval, Fault> {

@@ -1,5 +1,7 @@
 //! Runs: opened by the rule of their overlap, taken up in order, ended once. Knows phases and questions only to close them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -189,6 +191,24 @@ pub(super) fn set_status(db: &Connection, seq: i64, status: RunStatus, at: DateT
     Ok(())
 }
 
+/// Sets one entry of a run's scratch.
+pub(super) fn keep_scratch(
+    db: &Connection,
+    seq: i64,
+    key: &str,
+    value: &serde_json::Value,
+    at: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let kept: String = db
+        .prepare_cached("SELECT scratch FROM runs WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
+    let mut scratch: BTreeMap<String, serde_json::Value> = from_json("scratch", &kept)?;
+    scratch.insert(key.to_owned(), value.clone());
+    db.prepare_cached("UPDATE runs SET scratch = ?2, updated_at = ?3 WHERE seq = ?1")?
+        .execute(params![seq, json(&scratch)?, millis(at)])?;
+    Ok(())
+}
+
 /// Ends a live run with what was open in it, and hands its place to the oldest that waits for it.
 pub(super) fn end(
     db: &Connection,
@@ -277,6 +297,7 @@ fn record(db: &Connection, seq: i64) -> Result<RunRecord, Fault> {
         event: get::<Option<i64>>(row, "event_seq")?.map(EventSeq),
         phases: steps::of(db, seq)?,
         scratch: from_json("scratch", text(row, "scratch")?)?,
+        answers: approvals::answers(db, seq)?,
     })
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::columns::{get, maybe_time, millis, text, time, word};
 use super::fault::Fault;
 use super::{approvals, effects, runs};
-use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, Step};
+use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RunStatus, Step};
 use crate::messages::store::{RecordStep, StepTaken};
 
 /// Writes steps with what is said about them, unless the run is over.
@@ -21,6 +21,8 @@ pub(super) fn record(db: &Connection, order: &RecordStep) -> Result<StepTaken, F
             Step::PhaseStarted { phase, kind, attempt } => begin(db, run, phase, kind, *attempt, order.at)?,
             Step::PhaseEnded(end) => finish(db, run, end, order.at)?,
             Step::Shown(phase) => show(db, run, phase, order.at)?,
+            Step::Scratch { key, value } => runs::keep_scratch(db, run, key, value, order.at)?,
+            Step::PutDown => runs::set_status(db, run, RunStatus::Queued, order.at)?,
             Step::Paused(question) => approvals::ask(db, run, question, order.at)?,
             Step::Ended { status, error } => {
                 runs::end(db, run, *status, error.as_deref(), order.at)?;
