@@ -17,7 +17,7 @@ use super::phase::{self, Done, TimeLimit};
 use super::process::{self, End, Kept, Order, Stop};
 use super::runner::House;
 use super::veil::Veil;
-use crate::domain::{Checkout, INTERRUPTED, OutputBy, Phase, PromptBy, RunRecord, Secret, TokenProfile};
+use crate::domain::{Checkout, INTERRUPTED, OutputBy, PUT_DOWN, Phase, PromptBy, RunRecord, Secret, TokenProfile};
 use crate::messages::github::{GithubFault, MintToken, PhaseToken};
 use crate::workflows::template::{Facts, render, render_env, render_prompt};
 
