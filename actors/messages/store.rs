@@ -215,7 +215,7 @@ pub struct LoadRun(pub RunId);
 
 /// List runs, newest first.
 ///
-/// Sender: API, dashboard, MCP, the `status` command. Handler: the store. Answer: a page, and how many match in all.
+/// Sender: API, dashboard, MCP, the `status` command, the run supervisor. Handler: the store. Answer: a page, and how many match in all.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<RunSummary>, u64)>")]
 pub struct ListRuns(pub RunFilter);
