@@ -207,3 +207,99 @@ fn ask(phase: &Phase, progress: &Progress, turn: Turn) -> Stand {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::PhaseRecord;
+    use crate::runs::phase::tests::{record, workflow};
+
+    /// Rows that succeeded, by name and output.
+    fn done(rows: &[(&str, &str)]) -> Vec<PhaseRecord> {
+        let names: Vec<_> = rows
+            .iter()
+            .map(|(name, _)| (*name, 1, PhaseStatus::Succeeded, None))
+            .collect();
+        let mut records = record(&names).phases;
+        for (row, (_, output)) in records.iter_mut().zip(rows) {
+            row.output = Some((*output).to_owned());
+        }
+        records
+    }
+
+    fn told(next: Next) -> String {
+        match next {
+            Next::Attempt { turn, attempt, .. } => format!("{}#{attempt}", turn.row),
+            Next::Judge(turn) => format!("judge {}", turn.row),
+            Next::Ask(turn) => format!("ask {}", turn.row),
+            Next::Settled(outcome) => {
+                let came_to = outcome.came_to.map(|c| format!(" {} {}", c.approved, c.cycles));
+                format!("{}{} by {}", outcome.status, came_to.unwrap_or_default(), outcome.row)
+            }
+        }
+    }
+
+    #[test]
+    fn a_review_loop_goes_on_where_its_records_say() {
+        let workflow = workflow(r#"[{"name":"r","label":"","kind":"agent","loop":{"max_cycles":1,"fix_prompt":"f"}}]"#);
+        let (bad, good) = ("VERDICT: REQUEST_CHANGES", "VERDICT: APPROVED");
+        for (rows, expected) in [
+            (&[][..], "r#1"),
+            (&[("r", good)][..], "succeeded true 0 by r"),
+            (&[("r", bad)][..], "r_fix_1#1"),
+            (&[("r", bad), ("r_fix_1", "")][..], "r_2#1"),
+            (
+                &[("r", bad), ("r_fix_1", ""), ("r_2", good)][..],
+                "succeeded true 1 by r_2",
+            ),
+            (
+                &[("r", bad), ("r_fix_1", ""), ("r_2", bad)][..],
+                "succeeded false 1 by r_2",
+            ),
+        ] {
+            let progress = Progress::of(done(rows));
+            assert_eq!(
+                told(next(&workflow.phases[0], &progress, &Memory::default())),
+                expected,
+                "{rows:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_generic_loop_goes_on_where_its_records_and_its_memory_say() {
+        let phases =
+            r#"[{"name":"g","label":"","kind":"script","run":"x","generic_loop":{"max_iterations":2,"until":"done"}}]"#;
+        let workflow = workflow(phases);
+        let memory = |iteration, complete, asking| Memory {
+            iteration,
+            complete,
+            asking,
+            ..Memory::default()
+        };
+        for (rows, memory, expected) in [
+            (&[][..], memory(0, false, false), "g#1"),
+            (&[("g", "")][..], memory(0, false, false), "judge g"),
+            (&[("g", "")][..], memory(1, false, true), "ask g"),
+            (&[("g", "")][..], memory(1, false, false), "g_2#1"),
+            (&[("g", "")][..], memory(1, true, false), "succeeded true 1 by g"),
+            (&[("g", ""), ("g_2", "")][..], memory(1, false, false), "judge g_2"),
+            (
+                &[("g", ""), ("g_2", "")][..],
+                memory(2, false, false),
+                "succeeded false 2 by g_2",
+            ),
+        ] {
+            let progress = Progress::of(done(rows));
+            assert_eq!(
+                told(next(&workflow.phases[0], &progress, &memory)),
+                expected,
+                "{rows:?} {memory:?}"
+            );
+        }
+        let mut waits = done(&[("g", "")]);
+        waits[0].status = PhaseStatus::WaitingApproval;
+        let lapsed = next(&workflow.phases[0], &Progress::of(waits), &memory(1, false, false));
+        assert_eq!(told(lapsed), "ask g", "a question that lapsed is put again");
+    }
+}

@@ -190,3 +190,97 @@ impl Progress {
 fn begins_with(reason: Option<&str>, mark: &str) -> bool {
     reason.is_some_and(|reason| reason.starts_with(mark))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Retry;
+    use crate::runs::phase::tests::record;
+
+    #[test]
+    fn what_becomes_of_an_execution_follows_from_its_records_alone() {
+        use PhaseStatus::{Failed, Running, Skipped, Succeeded, WaitingApproval};
+        let (cut, down) = (Some(INTERRUPTED), Some(PUT_DOWN));
+        let why = Some("exited with status 1");
+        let again = |attempt| Next::Attempt(attempt, None);
+        let over = |status, reason: Option<&str>| Next::Settled(status, reason.map(str::to_owned));
+        let retry = Retry {
+            max: 2,
+            backoff: std::time::Duration::from_secs(10),
+        };
+        let plain = |rows: &[(u32, PhaseStatus, Option<&str>)], retry: Option<&Retry>| {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(attempt, status, why)| ("a", *attempt, *status, *why))
+                .collect();
+            let progress = Progress::of(record(&rows).phases);
+            progress.next(&"a".parse().expect("valid"), retry.map(|retry| retry as &dyn Patience))
+        };
+        for (rows, retried, expected) in [
+            (&[][..], false, again(1)),
+            (&[(1, Succeeded, None)][..], false, over(Succeeded, None)),
+            (&[(1, Skipped, Some("why"))][..], false, over(Skipped, Some("why"))),
+            (&[(1, Running, None)][..], false, again(2)),
+            (
+                &[(1, Failed, cut), (2, Succeeded, None)][..],
+                false,
+                over(Succeeded, None),
+            ),
+            (
+                &[(1, Failed, cut), (2, Failed, cut), (3, Failed, cut)][..],
+                false,
+                again(4),
+            ),
+            (
+                &[(1, Failed, cut), (2, Failed, cut), (3, Failed, cut), (4, Failed, cut)][..],
+                false,
+                over(Failed, Some("interrupted 4 times while it ran; not tried again")),
+            ),
+            (
+                &[
+                    (1, Failed, down),
+                    (2, Failed, down),
+                    (3, Failed, down),
+                    (4, Failed, down),
+                    (5, Failed, down),
+                ][..],
+                false,
+                again(6),
+            ),
+            (&[(1, Failed, why)][..], false, over(Failed, why)),
+            (&[(1, Failed, why)][..], true, again(2)),
+            (&[(1, Failed, why), (2, Failed, cut)][..], true, again(3)),
+            (&[(1, Failed, why), (2, Failed, why)][..], true, again(3)),
+            (
+                &[(1, Failed, why), (2, Failed, why), (3, Failed, why)][..],
+                true,
+                over(Failed, why),
+            ),
+            (
+                &[(1, Failed, Some("blocked: no"))][..],
+                true,
+                over(Failed, Some("blocked: no")),
+            ),
+            (&[(1, WaitingApproval, None)][..], false, Next::Ask),
+        ] {
+            assert_eq!(plain(rows, retried.then_some(&retry)), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_before_a_retry_counts_from_the_stored_end_and_doubles() {
+        let retry = Retry {
+            max: 3,
+            backoff: std::time::Duration::from_secs(10),
+        };
+        let mut rows = record(&[]).phases;
+        for (attempt, pause) in [(1, 10), (2, 20), (3, 40)] {
+            let mut row = record(&[("a", attempt, PhaseStatus::Failed, Some("exited with status 1"))]).phases;
+            row[0].ended_at = DateTime::from_timestamp(1_000, 0);
+            rows.extend(row);
+            let next = Progress::of(rows.clone()).next(&"a".parse().expect("valid"), Some(&retry));
+            let due = DateTime::from_timestamp(1_000 + pause, 0);
+            assert_eq!(next, Next::Attempt(attempt + 1, due));
+        }
+    }
+}

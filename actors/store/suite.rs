@@ -200,6 +200,13 @@ fn started(phase: &str, attempt: u32) -> Step {
     }
 }
 
+fn of_kind(kind: &'static str, step: Step) -> Step {
+    match step {
+        Step::PhaseStarted { phase, attempt, .. } => Step::PhaseStarted { phase, kind, attempt },
+        other => other,
+    }
+}
+
 fn ended(phase: &str, attempt: u32, status: PhaseStatus, output: &str) -> Step {
     Step::PhaseEnded(PhaseEnd {
         phase: name(phase),
@@ -1265,14 +1272,44 @@ mod claims {
     pub(super) async fn an_answer_in_words_becomes_the_output_of_its_phase(ground: impl Ground) {
         let house = House::at(&ground).await;
         house.has_asked(1, |question| question.kind = ApprovalKind::Reply).await;
-        let silent = house.decides(answer(1, Decision::Approved, Some(" "))).await;
-        assert_eq!(silent, Decided::Refused("an answer in words is asked for".into()));
-        let said = house.decides(answer(1, Decision::Approved, Some("blue"))).await;
-        assert_eq!(said, Decided::Counted { run: run_id(1) });
-        let run = house.run(1).await;
+        let asks = Step::Paused(NewApproval {
+            phase: name("ask"),
+            kind: ApprovalKind::Reply,
+            ..question_of(101)
+        });
         assert_eq!(
-            (run.phases[0].status, run.phases[0].output.as_deref()),
-            (PhaseStatus::Succeeded, Some("blue"))
+            house.steps(1, vec![of_kind("approval", started("ask", 1)), asks]).await,
+            StepTaken::Taken { effects: 0 }
+        );
+        let silent = house.decides(answer(101, Decision::Approved, Some(" "))).await;
+        assert_eq!(silent, Decided::Refused("an answer in words is asked for".into()));
+        for question in [1, 101] {
+            let said = house.decides(answer(question, Decision::Approved, Some("blue"))).await;
+            assert_eq!(said, Decided::Counted { run: run_id(1) });
+        }
+        let run = house.run(1).await;
+        let stand: Vec<_> = run
+            .phases
+            .iter()
+            .map(|row| (row.status, row.output.as_deref()))
+            .collect();
+        assert_eq!(
+            stand,
+            [
+                (PhaseStatus::Succeeded, Some("the plan")),
+                (PhaseStatus::Succeeded, Some("blue"))
+            ],
+            "only a phase that is nothing but a question"
+        );
+        let heard: Vec<_> = run
+            .answers
+            .iter()
+            .map(|heard| (heard.phase.as_str(), heard.answer.as_str()))
+            .collect();
+        assert_eq!(
+            heard,
+            [("plan", "blue"), ("ask", "blue")],
+            "the others find it among the answers"
         );
     }
 
@@ -1285,7 +1322,7 @@ mod claims {
             ..question_of(101)
         });
         let steps = vec![
-            started("test", 1),
+            of_kind("approval", started("test", 1)),
             ended("test", 1, PhaseStatus::Succeeded, "tested"),
             other,
         ];
