@@ -144,18 +144,20 @@ impl Memory {
     /// Takes in the answers to the turns of one phase. True: there were new ones.
     pub(crate) fn hear(&mut self, phase: &PhaseName, turns: u32, answers: &[Answered]) -> bool {
         let names: Vec<PhaseName> = (1..=turns).map(|turn| turn_name(phase, turn)).collect();
-        let heard = answers.iter().filter(|answer| names.contains(&answer.phase));
-        let heard: Vec<Exchange> = heard
-            .map(|answer| Exchange {
+        let before = self.qa.len();
+        for answer in answers.iter().filter(|answer| names.contains(&answer.phase)) {
+            let exchange = Exchange {
                 question: answer.question.clone(),
                 answer: answer.answer.clone(),
                 sender: answer.sender.clone(),
                 at: answer.at.to_rfc3339(),
-            })
-            .collect();
-        let fresh = heard != self.qa;
-        self.qa = heard;
-        fresh
+            };
+            // What is known stays: a run that goes on from another brings exchanges that it did not have itself.
+            if !self.qa.contains(&exchange) {
+                self.qa.push(exchange);
+            }
+        }
+        self.qa.len() > before
     }
 }
 
@@ -219,6 +221,25 @@ mod tests {
             ..Memory::default()
         };
         assert_eq!(Memory::of(Some(&memory.entry())), memory);
+    }
+
+    #[test]
+    fn an_answer_is_heard_once_and_what_is_known_stays() {
+        let phase: PhaseName = "talk".parse().expect("valid");
+        let answer = |row: &str, answer: &str| Answered {
+            phase: row.parse().expect("valid"),
+            question: "?".into(),
+            answer: answer.into(),
+            sender: "ann".into(),
+            at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let mut memory = Memory::default();
+        let answers = [answer("talk", "left"), answer("other", "no"), answer("talk_2", "right")];
+        assert!(memory.hear(&phase, 2, &answers));
+        assert!(!memory.hear(&phase, 2, &answers), "nothing new");
+        assert!(!memory.hear(&phase, 2, &[]), "known from an earlier run");
+        let heard: Vec<&str> = memory.qa.iter().map(|exchange| exchange.answer.as_str()).collect();
+        assert_eq!(heard, ["left", "right"]);
     }
 
     proptest! {

@@ -75,6 +75,8 @@ suite! {
     an_attempt_is_written_down_before_it_is_made,
     a_late_word_of_an_earlier_attempt_changes_only_its_row,
     an_idempotency_key_is_claimed_answered_and_forgotten,
+    scratch_is_kept_by_the_entry,
+    a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart,
     everything_is_there_after_a_restart,
     a_closed_store_says_so,
     the_door_answers_every_arbiter,
@@ -433,6 +435,8 @@ fn retry(seconds: i64) -> AttemptOutcome {
 }
 
 mod claims {
+    use serde_json::json;
+
     use super::*;
 
     pub(super) async fn an_event_is_recorded_once_and_comes_back_as_it_was(ground: impl Ground) {
@@ -2026,6 +2030,35 @@ mod claims {
         let day = 24 * 60 * 60;
         assert_eq!(claim("r1", day).await, answered);
         assert_eq!(claim("r2", day + 1).await, Claimed::Act, "after a day it is forgotten");
+    }
+
+    pub(super) async fn scratch_is_kept_by_the_entry(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |_| {}).await;
+        for (key, value) in [
+            ("talk", json!({"iteration": 1})),
+            ("other", json!([1])),
+            ("talk", json!({"iteration": 2})),
+        ] {
+            let key = key.to_owned();
+            house.steps(1, vec![Step::Scratch { key, value }]).await;
+        }
+        let scratch = house.run(1).await.scratch;
+        assert_eq!(json!(scratch), json!({"other": [1], "talk": {"iteration": 2}}));
+    }
+
+    pub(super) async fn a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in [1, 2] {
+            house.opens(n, "build", "a#1", Overlap::Queue).await;
+        }
+        assert_eq!(house.takes(5).await, [run_id(1)]);
+        house.steps(1, vec![started("plan", 1), Step::PutDown]).await;
+        assert_eq!(house.status(1).await, RunStatus::Queued);
+        let order = RecoverRuns { most: 0, at: at(20) };
+        assert_eq!(house.0.recover_runs(order).await, Ok((0, 0)), "nothing to mend");
+        assert_eq!(house.takes(5).await, [run_id(1)], "before the one behind it");
+        assert_eq!(house.run(1).await.summary.restart_count, 0);
     }
 
     pub(super) async fn everything_is_there_after_a_restart(ground: impl Ground) {

@@ -709,3 +709,35 @@ async fn appears(folder: &Path, name: &str) -> String {
     let texts = folders.filter_map(|entry| std::fs::read_to_string(entry.path().join(name)).ok());
     texts.collect()
 }
+
+#[actix::test]
+async fn old_work_folders_go_and_those_of_live_runs_and_all_logs_stay() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let house = House::boot(folder.path());
+    let script =
+        |gate: Value| json!([{"name": "a", "label": "", "kind": "script", "run": "touch here", "approval_gate": gate}]);
+    let over = house.open(7, script(Value::Null)).await;
+    let paused = house.open(8, script("ask".into())).await;
+    house.settle().await;
+    assert_eq!(house.load(paused).await.summary.status, RunStatus::Paused);
+    house.finish().await;
+    let work = folder.path().join("work");
+    let folder_of = |run: RunId| {
+        let id = run.to_string();
+        let mut folders = std::fs::read_dir(&work).expect("it is there").flatten();
+        folders.find(|entry| entry.file_name().to_string_lossy().ends_with(&id[id.len() - 8..]))
+    };
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for run in [over, paused] {
+        let folder = folder_of(run).expect("it worked there").path();
+        let opened = std::fs::File::open(folder).expect("opens");
+        opened.set_modified(long_ago).expect("it is ours");
+    }
+    let house = House::boot(folder.path());
+    while folder_of(over).is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert!(folder_of(paused).is_some(), "a paused run goes on in it");
+    assert!(folder.path().join("runs").join(over.to_string()).join("a.log").exists());
+    house.finish().await;
+}
