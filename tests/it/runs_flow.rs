@@ -83,18 +83,16 @@ async fn phases_of_a_graph_are_at_work_side_by_side_and_each_waits_for_its_own_o
         "{:?}",
         record.summary.error
     );
-    let ended = |name: &str| {
-        record
-            .phases
-            .iter()
-            .find(|row| row.phase.as_str() == name)
-            .and_then(|row| row.ended_at)
+    let row = |name: &str| {
+        let found = record.phases.iter().find(|row| row.phase.as_str() == name);
+        found.map(|row| (row.started_at, row.ended_at)).expect("it ran")
     };
     assert!(
-        ended("d") <= ended("b") && ended("b") <= ended("c"),
-        "{:?}",
+        Some(row("d").0) <= row("b").1,
+        "d did not wait for b: {:?}",
         record.phases
     );
+    assert!(row("b").1 <= Some(row("c").0), "c waited for b: {:?}", record.phases);
 }
 
 #[actix::test]

@@ -505,6 +505,7 @@ fn the_project_speaks_of_itself_alone() {
         "www.githubstatus.com",
         "slack.com",
         "www.apache.org",
+        "json-schema.org",
         "192.0.2.1",
         "127.0.0.1",
     ];
