@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
+use anyhow::Context as _;
 
 use crate::clock::SharedClock;
 use crate::connectors::SinkMaker;
@@ -11,10 +12,15 @@ use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock};
 use crate::messages::dispatch::DispatchWorkflow;
 use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::integrations::{
+    DeleteWebhook, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks, RegisterWebhook, RotateWebhookSecret,
+    SetGitAutoCommitConfig,
+};
 use crate::messages::runs::{CancelRun, StartRun};
-use crate::messages::store::{KeepDefinitions, StoreResult};
+use crate::messages::store::KeepDefinitions;
 use crate::outbound::{Replier, ReplierDoors};
 use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
+use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
 
 /// Effects of so many lanes leave at the same time.
@@ -28,6 +34,27 @@ pub struct SystemConfig {
     pub runs: RunsConfig,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
+    /// Where the integrations' state is.
+    pub state: StateConfig,
+}
+
+/// What may be asked of the integrations' state and told to it.
+#[derive(Clone)]
+pub struct StateDoors {
+    /// The whole state, without secrets.
+    pub state: Recipient<GetIntegrationState>,
+    /// The webhooks.
+    pub webhooks: Recipient<ListWebhooks>,
+    /// A webhook is registered or updated.
+    pub register: Recipient<RegisterWebhook>,
+    /// A webhook is deleted.
+    pub delete: Recipient<DeleteWebhook>,
+    /// A webhook gets a new secret.
+    pub rotate: Recipient<RotateWebhookSecret>,
+    /// The settings of automatic commits.
+    pub git_auto_commit: Recipient<GetGitAutoCommitConfig>,
+    /// The settings of automatic commits are changed.
+    pub set_git_auto_commit: Recipient<SetGitAutoCommitConfig>,
 }
 
 /// The running actors, by their doors.
@@ -36,6 +63,7 @@ pub struct System {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
     replier: Addr<Replier>,
+    state: Addr<StateWriter>,
     knock: Knock,
 }
 
@@ -44,17 +72,23 @@ impl System {
     /// that is not there. What an earlier process left undone is taken up at once.
     ///
     /// # Errors
-    /// When the store does not take the definitions of the workflows.
+    /// When the store does not take the definitions of the workflows, or the system has no thread left.
     pub async fn start(
         store: Arc<dyn Store>,
         config: SystemConfig,
         clock: &SharedClock,
         bells: &Bells,
-    ) -> StoreResult<Self> {
+    ) -> anyhow::Result<Self> {
         let catalog = config.dispatcher.catalog.current();
-        store.keep_definitions(KeepDefinitions(catalog.bundles())).await?;
+        store
+            .keep_definitions(KeepDefinitions(catalog.bundles()))
+            .await
+            .context("the store does not take the workflow definitions")?;
 
         let door = StoreDoor::new(Arc::clone(&store)).start();
+        let state = StateWriter::new(config.state, clock.clone(), bells.bell("state writer"))
+            .context("the system has no thread for the state writer")?
+            .start();
         let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
         let replier = Replier::new(
             ReplierDoors {
@@ -106,6 +140,7 @@ impl System {
             dispatcher,
             supervisor,
             replier,
+            state,
             knock,
         })
     }
@@ -145,6 +180,21 @@ impl System {
         self.supervisor.clone().recipient()
     }
 
+    /// The state writer, for those who ask or tell it something.
+    #[must_use]
+    pub fn state(&self) -> StateDoors {
+        let state = &self.state;
+        StateDoors {
+            state: state.clone().recipient(),
+            webhooks: state.clone().recipient(),
+            register: state.clone().recipient(),
+            delete: state.clone().recipient(),
+            rotate: state.clone().recipient(),
+            git_auto_commit: state.clone().recipient(),
+            set_git_auto_commit: state.clone().recipient(),
+        }
+    }
+
     /// Completes when nobody has anything in hand and nothing that could be done waits. An effect that waits for its next
     /// attempt does not count.
     pub async fn settle(&self) {
@@ -154,7 +204,8 @@ impl System {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, replier));
+            let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
+            let now = Some((dispatcher, supervisor, replier, state));
             if now == before {
                 return;
             }
@@ -168,6 +219,7 @@ impl System {
             self.dispatcher.send(Finish).await,
             self.supervisor.send(Finish).await,
             self.replier.send(Finish).await,
+            self.state.send(Finish).await,
         ] {
             if finished.is_err() {
                 tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");

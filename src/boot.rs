@@ -13,6 +13,7 @@ use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
 use actors::runs::{RunsConfig, Runtime};
+use actors::state::StateConfig;
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use actors::system::{System, SystemConfig};
@@ -135,10 +136,9 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         },
         runs: runs_config(settings),
         github: github_client(settings)?,
+        state: StateConfig::of(state_dir),
     };
-    let system = System::start(store.clone(), config, &clock, &bells)
-        .await
-        .context("the store does not take the workflow definitions")?;
+    let system = System::start(store.clone(), config, &clock, &bells).await?;
 
     let shared = Arc::new(HttpShared::new(
         !settings.github.webhook_secret.is_empty(),
