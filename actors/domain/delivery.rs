@@ -24,6 +24,8 @@ pub struct DueDelivery {
     pub round: u32,
     /// The shared part of its body, for a delivery to a webhook.
     pub rest: Option<String>,
+    /// Its webhook was switched off since it was recorded.
+    pub switched_off: bool,
 }
 
 /// What became of one attempt at a delivery.

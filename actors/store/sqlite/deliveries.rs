@@ -188,7 +188,8 @@ pub(super) fn read_due(db: &Connection, order: &ReadDueDeliveries) -> Result<Due
     }
     due_first.sort_unstable();
     let mut of_endpoint = db.prepare_cached(&format!(
-        "SELECT {COLUMNS}, round, (SELECT rest FROM webhook_messages WHERE id = effects.message) AS rest
+        "SELECT {COLUMNS}, round, (SELECT rest FROM webhook_messages WHERE id = effects.message) AS rest,
+                EXISTS (SELECT 1 FROM webhook_stats WHERE webhook = effects.webhook AND enabled = 0) AS switched_off
          FROM effects INDEXED BY effects_deliveries_due
          WHERE endpoint = ?1 AND settled_at IS NULL AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3"
     ))?;
@@ -207,6 +208,7 @@ pub(super) fn read_due(db: &Connection, order: &ReadDueDeliveries) -> Result<Due
                     effect,
                     round: get(row, "round")?,
                     rest: get(row, "rest")?,
+                    switched_off: get(row, "switched_off")?,
                 }),
                 Err(Fault::Wrong(words)) => {
                     tracing::error!(
