@@ -259,12 +259,7 @@ impl Deliverer {
     }
 
     /// What has nobody to go to comes to its end without an attempt.
-    async fn nobody(
-        &self,
-        job: &Job,
-        outcome: AttemptOutcome,
-        report: &mut DeliveryReport,
-    ) -> Option<DateTime<Utc>> {
+    async fn nobody(&self, job: &Job, outcome: AttemptOutcome, report: &mut DeliveryReport) -> Option<DateTime<Utc>> {
         report.error = error_of(&outcome);
         report.status = status_of(&outcome);
         self.keep(job, report).await;
@@ -284,7 +279,8 @@ impl Deliverer {
         let began = self.clock.now();
         let done = match &job.target {
             Target::Webhook { endpoint, event, rest } => {
-                self.to_webhook(endpoint, &job.id, event, rest.clone(), job.timeout).await
+                self.to_webhook(endpoint, &job.id, event, rest.clone(), job.timeout)
+                    .await
             }
             Target::Notification { url, body, .. } => self.to_channel(url, &job.id, body.clone(), job.timeout).await,
             Target::Mail { kept } => self.by_mail(kept, &job.id, job.timeout).await,
@@ -305,7 +301,8 @@ impl Deliverer {
         rest: Bytes,
         timeout: Duration,
     ) -> Result<Answered, PostFault> {
-        let url = Url::parse(&endpoint.url).map_err(|error| PostFault::Never(format!("its URL cannot be used: {error}")))?;
+        let url =
+            Url::parse(&endpoint.url).map_err(|error| PostFault::Never(format!("its URL cannot be used: {error}")))?;
         let head = Bytes::from(WebhookMessage::head(id));
         let at = self.clock.now();
         let mut headers = vec![
@@ -329,13 +326,7 @@ impl Deliverer {
             .await
     }
 
-    async fn to_channel(
-        &self,
-        url: &Secret,
-        id: &str,
-        body: Bytes,
-        timeout: Duration,
-    ) -> Result<Answered, PostFault> {
+    async fn to_channel(&self, url: &Secret, id: &str, body: Bytes, timeout: Duration) -> Result<Answered, PostFault> {
         // The parser's words could quote it.
         let parsed = Url::parse(url.expose()).map_err(|_| PostFault::Never("its URL cannot be used".to_owned()))?;
         let ask = Ask {
@@ -352,7 +343,9 @@ impl Deliverer {
 
     async fn by_mail(&self, kept: &Kept, id: &str, timeout: Duration) -> Result<Answered, PostFault> {
         let Some(mail) = &self.mail else {
-            return Err(PostFault::Never("no mail server is configured: set smtp_url".to_owned()));
+            return Err(PostFault::Never(
+                "no mail server is configured: set smtp_url".to_owned(),
+            ));
         };
         let notification = &kept.notification;
         let send = mail.send(id, &notification.message, notification.priority, timeout);
@@ -395,7 +388,9 @@ impl Deliverer {
         let (id, days) = (&endpoint.id, GIVE_UP_AFTER.num_days());
         let host = Url::parse(&endpoint.url).map_or_else(|_| "an unreadable URL".to_owned(), |url| post::host(&url));
         Some(NewEffect {
-            key: format!("webhook:{id}/off/{delivery}/{}", self.clock.now().timestamp()).parse().ok()?,
+            key: format!("webhook:{id}/off/{delivery}/{}", self.clock.now().timestamp())
+                .parse()
+                .ok()?,
             effect: Effect::Notice {
                 about: format!("webhook:{id}"),
                 text: format!(
@@ -433,7 +428,11 @@ impl Deliverer {
             Ok(Err(error)) => error.to_string(),
             Err(gone) => gone.to_string(),
         };
-        tracing::warn!(delivery = job.id, error, "a notification could not be marked in the history");
+        tracing::warn!(
+            delivery = job.id,
+            error,
+            "a notification could not be marked in the history"
+        );
     }
 }
 
@@ -520,7 +519,13 @@ fn say(job: &Job, report: &DeliveryReport, outcome: &AttemptOutcome, wait: Optio
             tracing::error!(delivery, webhook, attempt, error, "a delivery is given up");
         }
         AttemptOutcome::Undeliverable { error } => {
-            tracing::warn!(delivery, webhook, attempt, error, "a delivery has nobody to go to, it is kept");
+            tracing::warn!(
+                delivery,
+                webhook,
+                attempt,
+                error,
+                "a delivery has nobody to go to, it is kept"
+            );
         }
     }
 }
@@ -574,8 +579,7 @@ impl Settler {
                 self.at_work.set(false);
                 return;
             }
-            let (settled, told): (Vec<_>, Vec<_>) =
-                together.into_iter().map(|one| (one.settled, one.told)).unzip();
+            let (settled, told): (Vec<_>, Vec<_>) = together.into_iter().map(|one| (one.settled, one.told)).unzip();
             match self.write(settled.clone()).await {
                 Ok(()) => told.into_iter().for_each(|told| drop(told.send(Ok(())))),
                 // One of them is refused: the others must not suffer for it.

@@ -76,14 +76,22 @@ impl MailServer {
                         .to_owned(),
                 );
             }
-            _ => return Err(format!("has an unknown scheme; use smtps, smtp+starttls or smtp; {FORM}")),
+            _ => {
+                return Err(format!(
+                    "has an unknown scheme; use smtps, smtp+starttls or smtp; {FORM}"
+                ));
+            }
         };
         if wants_none && protection != Protection::Plain {
             return Err("asks for TLS and for none; leave ?tls=none out".to_owned());
         }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let account =
-            (!url.username().is_empty()).then(|| (decoded(url.username()), Secret::new(decoded(url.password().unwrap_or_default()))));
+        let account = (!url.username().is_empty()).then(|| {
+            (
+                decoded(url.username()),
+                Secret::new(decoded(url.password().unwrap_or_default())),
+            )
+        });
         Ok(Self {
             protection,
             host,
@@ -175,9 +183,7 @@ impl Mail {
         };
         let builder = builder.port(server.port).timeout(Some(timeout));
         Ok(match &server.account {
-            Some((user, password)) => {
-                builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()))
-            }
+            Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.expose().to_owned())),
             None => builder,
         }
         .build())
@@ -205,17 +211,26 @@ mod tests {
     fn protection_is_what_was_written_down_and_never_less() {
         for (url, expected) in [
             ("smtps://mail.example.com", Ok("Implicit mail.example.com:465")),
-            ("smtps://u:hunter2@mail.example.com:4465", Ok("Implicit mail.example.com:4465")),
+            (
+                "smtps://u:hunter2@mail.example.com:4465",
+                Ok("Implicit mail.example.com:4465"),
+            ),
             ("smtp+starttls://mail.example.com", Ok("Starttls mail.example.com:587")),
             ("smtp://localhost", Ok("Plain localhost:25")),
             ("smtp://127.0.0.1:2525", Ok("Plain 127.0.0.1:2525")),
             ("smtp://[::1]:2525", Ok("Plain ::1:2525")),
             ("smtp://mail.example.com?tls=none", Ok("Plain mail.example.com:25")),
-            ("smtp://u:hunter2@mail.example.com", Err("would send mail and account unprotected")),
+            (
+                "smtp://u:hunter2@mail.example.com",
+                Err("would send mail and account unprotected"),
+            ),
             ("smtp://10.0.0.1", Err("would send")),
             ("smtp://localhost.example.com", Err("would send")),
             ("smtps://mail.example.com?tls=none", Err("asks for TLS and for none")),
-            ("smtp+starttls://mail.example.com?tls=none", Err("asks for TLS and for none")),
+            (
+                "smtp+starttls://mail.example.com?tls=none",
+                Err("asks for TLS and for none"),
+            ),
             ("smtps://mail.example.com?tls=opportunistic", Err("has an unknown part")),
             ("https://u:hunter2@mail.example.com", Err("has an unknown scheme")),
             ("smtps:", Err("names no host")),
@@ -224,7 +239,10 @@ mod tests {
             match (MailServer::parse(&Secret::new(url)), expected) {
                 (Ok(server), Ok(expected)) => assert_eq!(format!("{server:?}"), expected),
                 (Err(error), Err(expected)) => {
-                    assert!(error.starts_with(expected) && !error.contains("hunter2"), "{url}: {error}");
+                    assert!(
+                        error.starts_with(expected) && !error.contains("hunter2"),
+                        "{url}: {error}"
+                    );
                 }
                 (other, _) => panic!("{url}: {other:?}"),
             }
@@ -233,7 +251,8 @@ mod tests {
 
     #[test]
     fn an_account_is_decoded_and_not_shown() {
-        let server = MailServer::parse(&Secret::new("smtps://bot%40example.com:p%3Aw%2F@mail.example.com")).expect("good");
+        let server =
+            MailServer::parse(&Secret::new("smtps://bot%40example.com:p%3Aw%2F@mail.example.com")).expect("good");
         let (user, password) = server.account.clone().expect("an account");
         assert_eq!((user.as_str(), password.expose()), ("bot@example.com", "p:w/"));
         assert!(!format!("{server:?}").contains("p:w"));
@@ -244,7 +263,15 @@ mod tests {
         let server = || MailServer::parse(&Secret::new("smtps://mail.example.com")).expect("good");
         let to = ["Ops <ops@example.com>".to_owned()];
         assert!(Mail::new(server(), "bot@example.com", &to).is_ok());
-        assert!(Mail::new(server(), "bot", &to).expect_err("no address").contains("\"bot\""));
-        assert!(Mail::new(server(), "bot@example.com", &[]).expect_err("nobody").contains("email_to"));
+        assert!(
+            Mail::new(server(), "bot", &to)
+                .expect_err("no address")
+                .contains("\"bot\"")
+        );
+        assert!(
+            Mail::new(server(), "bot@example.com", &[])
+                .expect_err("nobody")
+                .contains("email_to")
+        );
     }
 }

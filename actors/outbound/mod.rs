@@ -16,4 +16,4 @@ mod sign;
 pub use guard::{Guard, Resolver, SystemResolver};
 pub use mail::{Mail, MailServer};
 pub use replier::{Replier, ReplierDoors};
-pub use retrier::{DeliveryConfig, DeliveryDoors, DeliveryRetrier, Defaults};
+pub use retrier::{Defaults, DeliveryConfig, DeliveryDoors, DeliveryRetrier};

@@ -169,10 +169,7 @@ mod tests {
         }
         let attachment = json!({ "title": "log" });
         let body = shape(Channel::Slack, "x", std::slice::from_ref(&attachment));
-        assert_eq!(
-            body,
-            r#"{"text":"x","attachments":[{"title":"log"}]}"#
-        );
+        assert_eq!(body, r#"{"text":"x","attachments":[{"title":"log"}]}"#);
     }
 
     #[test]
@@ -204,15 +201,33 @@ mod tests {
             assert_eq!(with(&|n| n.retry_count = edge), Ok(()));
         }
         for (change, words) in [
-            (&(|n: &mut Notification| n.message = " \n".into()) as &dyn Fn(&mut Notification), "message: is empty"),
-            (&|n| n.message = "x".repeat(10_001), "message: has 10001 characters; at most 10000"),
+            (
+                &(|n: &mut Notification| n.message = " \n".into()) as &dyn Fn(&mut Notification),
+                "message: is empty",
+            ),
+            (
+                &|n| n.message = "x".repeat(10_001),
+                "message: has 10001 characters; at most 10000",
+            ),
             (&|n| n.timeout_ms = 99, "timeout_ms: is 99; it must be 100 to 30000"),
             (&|n| n.timeout_ms = 30_001, "timeout_ms: is 30001"),
             (&|n| n.retry_count = 11, "retry_count: is 11; it must be 0 to 10"),
-            (&|n| n.attachments = vec![Value::Null; 101], "attachments: are 101; at most 100"),
-            (&|n| n.attachments = vec![json!("x".repeat(1024 * 1024))], "attachments: have"),
-            (&|n| n.webhook_url = Some(Secret::new("ftp://hunter2")), "webhook_url: is no http"),
-            (&|n| n.webhook_url = Some(Secret::new("hunter2")), "webhook_url: is no http"),
+            (
+                &|n| n.attachments = vec![Value::Null; 101],
+                "attachments: are 101; at most 100",
+            ),
+            (
+                &|n| n.attachments = vec![json!("x".repeat(1024 * 1024))],
+                "attachments: have",
+            ),
+            (
+                &|n| n.webhook_url = Some(Secret::new("ftp://hunter2")),
+                "webhook_url: is no http",
+            ),
+            (
+                &|n| n.webhook_url = Some(Secret::new("hunter2")),
+                "webhook_url: is no http",
+            ),
         ] {
             let refused = with(change).expect_err(words);
             assert!(refused.starts_with(words) && !refused.contains("hunter2"), "{refused}");
@@ -221,7 +236,10 @@ mod tests {
 
     #[test]
     fn a_subject_is_one_line_with_its_urgency() {
-        assert_eq!(subject("  it broke\r\nBcc: everybody@example.com", Priority::Normal), "it broke");
+        assert_eq!(
+            subject("  it broke\r\nBcc: everybody@example.com", Priority::Normal),
+            "it broke"
+        );
         assert_eq!(subject("it broke", Priority::Critical), "[critical] it broke");
         assert_eq!(subject(&"x".repeat(500), Priority::Low).chars().count(), 120);
     }

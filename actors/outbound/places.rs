@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn an_endpoint_has_its_places_and_takes_no_more_of_the_others() {
         let places = Places::new(2, 10);
-        let hands: Vec<_> = (0..5).map(|n| places.take(&format!("a-{n}"), "a").expect("free")).collect();
+        let hands: Vec<_> = (0..5)
+            .map(|n| places.take(&format!("a-{n}"), "a").expect("free"))
+            .collect();
         let got: Vec<_> = hands.iter().filter_map(|hand| hand.place().now_or_never()).collect();
         assert_eq!(got.len(), 2);
         let other = places.take("b-1", "b").expect("free");
@@ -169,13 +171,18 @@ mod tests {
         drop(hand);
         assert!(places.take("d-1", "a").is_some());
         assert_eq!(places.in_hand(), 0);
-        assert!(places.endpoints.borrow().is_empty(), "what is over leaves nothing behind");
+        assert!(
+            places.endpoints.borrow().is_empty(),
+            "what is over leaves nothing behind"
+        );
     }
 
     #[test]
     fn any_number_of_slow_endpoints_leaves_half_of_the_places_free() {
         let places = Places::new(1, 10);
-        let hands: Vec<_> = (0..20).map(|n| places.take(&format!("d-{n}"), &format!("e-{n}")).expect("free")).collect();
+        let hands: Vec<_> = (0..20)
+            .map(|n| places.take(&format!("d-{n}"), &format!("e-{n}")).expect("free"))
+            .collect();
         let (slow, quick) = hands.split_at(10);
         for hand in slow {
             hand.was_slow(true);

@@ -133,7 +133,11 @@ impl Wire {
         url.set_fragment(None);
         let mut authorization = None;
         if !url.username().is_empty() || url.password().is_some() {
-            let account = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
+            let account = format!(
+                "{}:{}",
+                decoded(url.username()),
+                decoded(url.password().unwrap_or_default())
+            );
             authorization = Some(format!("Basic {}", STANDARD.encode(account)));
             // A URL with a host has a place for them, so that they can be taken out.
             let _ = url.set_username("").and_then(|()| url.set_password(None));
@@ -193,7 +197,9 @@ where
 }
 
 fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 /// The host, for words to people: the rest of a URL may be a credential.

@@ -284,7 +284,11 @@ impl Desk {
                     Err(error) => {
                         let pause = growing(desk.store_failures.get());
                         desk.store_failures.set(desk.store_failures.get().saturating_add(1));
-                        tracing::warn!(error, pause_s = pause.as_secs(), "deliveries cannot be read, trying again");
+                        tracing::warn!(
+                            error,
+                            pause_s = pause.as_secs(),
+                            "deliveries cannot be read, trying again"
+                        );
                         let at = desk.clock.now() + pause;
                         desk.wake_by(at);
                         break;
@@ -302,7 +306,10 @@ impl Desk {
             let order = RecoverDeliveries { at: now };
             let found = flat(self.doors.recover.send(order).await)?;
             if found > 0 {
-                tracing::info!(found, "deliveries were left under way by a stop; they are attempted again");
+                tracing::info!(
+                    found,
+                    "deliveries were left under way by a stop; they are attempted again"
+                );
             }
             self.recovered.set(true);
         }
@@ -366,7 +373,9 @@ impl Desk {
         let endpoints = self.endpoints().await.map_err(|fault| fault.to_string())?;
         let mut begun = 0;
         for delivery in due {
-            let Some(post) = delivery.effect.effect.post() else { continue };
+            let Some(post) = delivery.effect.effect.post() else {
+                continue;
+            };
             let Some(hand) = self.places.take(post.delivery, post.endpoint) else {
                 continue;
             };
@@ -581,9 +590,11 @@ impl Desk {
         let (desk, busy) = (Rc::clone(self), self.busy());
         actix_rt::spawn(async move {
             let seq = effect.seq;
-            if let Err(error) = AssertUnwindSafe(desk.carry(effect)).catch_unwind().await.unwrap_or_else(|_| {
-                Err("a panic; the log has it".to_owned())
-            }) {
+            if let Err(error) = AssertUnwindSafe(desk.carry(effect))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err("a panic; the log has it".to_owned()))
+            {
                 tracing::warn!(effect = %seq, error, "an effect was put down, it is taken up again");
                 let at = desk.clock.now() + STORE_PAUSE.1;
                 desk.wake_by(at);
@@ -885,7 +896,10 @@ impl Desk {
         let mut deliveries = Vec::with_capacity(started.len());
         for (id, endpoint, work) in started {
             let ended = work.await.ok().flatten();
-            deliveries.push(ended.map_or_else(|| lost(id, Some(endpoint.id.clone()), endpoint.url.clone()), |ended| ended.report));
+            deliveries.push(ended.map_or_else(
+                || lost(id, Some(endpoint.id.clone()), endpoint.url.clone()),
+                |ended| ended.report,
+            ));
         }
         // The deliveries are what was asked for: a commit that failed is told in the log.
         if let Ok(Err(error)) = commits.await {
@@ -950,7 +964,11 @@ impl Desk {
         let target = match url {
             None => Target::Mail { kept },
             Some(url) => Target::Notification {
-                body: Bytes::from(notifier::shape(channel, &notification.message, &notification.attachments)),
+                body: Bytes::from(notifier::shape(
+                    channel,
+                    &notification.message,
+                    &notification.attachments,
+                )),
                 url,
                 kept,
             },
@@ -1073,7 +1091,9 @@ fn derived(key: &EffectKey, what: &str) -> EffectKey {
 }
 
 fn key_of(id: &str) -> EffectKey {
-    format!("delivery:{id}").parse().expect("a short word and an id are a key")
+    format!("delivery:{id}")
+        .parse()
+        .expect("a short word and an id are a key")
 }
 
 /// An id in the history that is the same each time an effect is worked on.
