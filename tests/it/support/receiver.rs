@@ -88,7 +88,11 @@ impl Receiver {
 
     /// Says what becomes of requests to a path. Without a word they are answered 200.
     pub(crate) fn at(&self, path: &str, does: Vec<Does>) {
-        self.inner.does.lock().expect("not poisoned").insert(path.to_owned(), does);
+        self.inner
+            .does
+            .lock()
+            .expect("not poisoned")
+            .insert(path.to_owned(), does);
     }
 
     /// Everything that came in so far.
@@ -193,7 +197,12 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Got> {
             buffer.drain(..end + 4);
             let length = head
                 .lines()
-                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::trim).map(str::to_owned))
+                .find_map(|line| {
+                    line.to_ascii_lowercase()
+                        .strip_prefix("content-length:")
+                        .map(str::trim)
+                        .map(str::to_owned)
+                })
                 .and_then(|length| length.parse::<usize>().ok())
                 .unwrap_or(0);
             break (head, length);
