@@ -13,12 +13,13 @@ use crate::house::{Bells, Knock};
 use crate::messages::dispatch::DispatchWorkflow;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
-    DeleteWebhook, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks, RegisterWebhook, RotateWebhookSecret,
-    SetGitAutoCommitConfig,
+    DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks, PingWebhook,
+    RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
 };
+use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::KeepDefinitions;
-use crate::outbound::{Replier, ReplierDoors};
+use crate::outbound::{DeliveryConfig, DeliveryDoors, DeliveryRetrier, Nudges, Replier, ReplierDoors};
 use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
 use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
@@ -36,6 +37,23 @@ pub struct SystemConfig {
     pub github: GithubClientConfig,
     /// Where the integrations' state is.
     pub state: StateConfig,
+    /// How deliveries leave.
+    pub deliveries: DeliveryConfig,
+}
+
+/// What the delivery retrier is asked for.
+#[derive(Clone)]
+pub struct DeliveryOrders {
+    /// An event goes out.
+    pub emit: Recipient<EmitWebhookEvent>,
+    /// A notification goes out.
+    pub notify: Recipient<SendNotification>,
+    /// A webhook gets a test delivery.
+    pub ping: Recipient<PingWebhook>,
+    /// A webhook is switched on or off.
+    pub switch: Recipient<SwitchWebhook>,
+    /// Something waits in the outbox: for whoever delivers again by hand.
+    pub queued: Recipient<EffectsQueued>,
 }
 
 /// What may be asked of the integrations' state and told to it.
@@ -63,6 +81,7 @@ pub struct System {
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
     replier: Addr<Replier>,
+    retrier: Addr<DeliveryRetrier>,
     state: Addr<StateWriter>,
     knock: Knock,
 }
@@ -102,6 +121,32 @@ impl System {
             bells.bell("replier"),
         )
         .start();
+        let retrier = DeliveryRetrier::new(
+            DeliveryDoors {
+                endpoints: state.clone().recipient(),
+                keep: state.clone().recipient(),
+                git: state.clone().recipient(),
+                commit: None,
+                due: door.clone().recipient(),
+                claim: door.clone().recipient(),
+                settle: door.clone().recipient(),
+                queue: door.clone().recipient(),
+                due_deliveries: door.clone().recipient(),
+                claim_delivery: door.clone().recipient(),
+                settle_deliveries: door.clone().recipient(),
+                recover: door.clone().recipient(),
+                set_webhook: door.clone().recipient(),
+            },
+            config.deliveries,
+            clock.clone(),
+            bells.bell("delivery retrier"),
+        )
+        .start();
+        let nudges = Nudges::new(
+            vec![replier.clone().recipient(), retrier.clone().recipient()],
+            bells.bell("nudges"),
+        )
+        .start();
         let supervisor = RunSupervisor::new(
             config.runs,
             RunDoors {
@@ -110,7 +155,7 @@ impl System {
                 load: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
-                effects: replier.clone().recipient(),
+                effects: nudges.clone().recipient(),
                 thread: github.clone().recipient(),
             },
             clock.clone(),
@@ -127,7 +172,7 @@ impl System {
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),
-                effects_queued: replier.clone().recipient(),
+                effects_queued: nudges.recipient(),
                 knock: knock.clone(),
             },
             config.dispatcher,
@@ -140,6 +185,7 @@ impl System {
             dispatcher,
             supervisor,
             replier,
+            retrier,
             state,
             knock,
         })
@@ -180,6 +226,19 @@ impl System {
         self.supervisor.clone().recipient()
     }
 
+    /// The delivery retrier, for those who want something out.
+    #[must_use]
+    pub fn deliveries(&self) -> DeliveryOrders {
+        let retrier = &self.retrier;
+        DeliveryOrders {
+            emit: retrier.clone().recipient(),
+            notify: retrier.clone().recipient(),
+            ping: retrier.clone().recipient(),
+            switch: retrier.clone().recipient(),
+            queued: retrier.clone().recipient(),
+        }
+    }
+
     /// The state writer, for those who ask or tell it something.
     #[must_use]
     pub fn state(&self) -> StateDoors {
@@ -204,8 +263,9 @@ impl System {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
+            let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, replier, state));
+            let now = Some((dispatcher, supervisor, replier, retrier, state));
             if now == before {
                 return;
             }
@@ -219,6 +279,7 @@ impl System {
             self.dispatcher.send(Finish).await,
             self.supervisor.send(Finish).await,
             self.replier.send(Finish).await,
+            self.retrier.send(Finish).await,
             self.state.send(Finish).await,
         ] {
             if finished.is_err() {

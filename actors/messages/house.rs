@@ -4,7 +4,7 @@ use actix::prelude::*;
 
 /// Asks an actor to answer once it has nothing in hand and nothing waiting.
 ///
-/// Sender: shutdown, and whoever waits for the house to settle. Handler: dispatcher, run supervisor, replier.
+/// Sender: shutdown, and whoever waits for the house to settle. Handler: dispatcher, run supervisor, replier, delivery retrier.
 /// Answer: how many items the actor has finished since it started, so that two equal answers in a row mean quiet.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "u64")]

@@ -5,6 +5,7 @@ mod deliverer;
 pub mod guard;
 mod mail;
 mod notifier;
+pub mod nudges;
 mod places;
 mod post;
 pub mod replier;
@@ -15,5 +16,6 @@ mod sign;
 
 pub use guard::{Guard, Resolver, SystemResolver};
 pub use mail::{Mail, MailServer};
+pub use nudges::Nudges;
 pub use replier::{Replier, ReplierDoors};
 pub use retrier::{Defaults, DeliveryConfig, DeliveryDoors, DeliveryRetrier};

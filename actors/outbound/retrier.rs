@@ -62,8 +62,8 @@ pub struct DeliveryDoors {
     pub keep: Recipient<KeepNotification>,
     /// The state writer: whether events are committed.
     pub git: Recipient<GetGitAutoCommitConfig>,
-    /// The git committer.
-    pub commit: Recipient<AutoCommit>,
+    /// The git committer; absent where no repository is set.
+    pub commit: Option<Recipient<AutoCommit>>,
     /// The store: effects that are due.
     pub due: Recipient<ReadDueEffects>,
     /// The store: an effect is about to be worked on.
@@ -796,6 +796,9 @@ impl Desk {
 
     /// Commits, where that is on for this event.
     async fn auto_commit(&self, event: IntegrationEvent, id: &str) -> IntegrationResult<()> {
+        let Some(commit) = &self.doors.commit else {
+            return Ok(());
+        };
         let config = self.doors.git.send(GetGitAutoCommitConfig).await??;
         if !config.enabled || !config.on_events.contains(&event) {
             return Ok(());
@@ -805,7 +808,7 @@ impl Desk {
             id: id.to_owned(),
             dry_run: false,
         };
-        let committed = self.doors.commit.send(order).await??;
+        let committed = commit.send(order).await??;
         match (&committed.commit, &committed.reason) {
             (Some(commit), _) => tracing::info!(%event, id, commit, "an event was committed"),
             (None, reason) => tracing::info!(%event, id, reason, "an event was not committed"),

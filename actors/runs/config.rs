@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::domain::IntegrationEvent;
 use crate::messages::github::ReadThread;
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
@@ -35,6 +36,19 @@ pub struct RunsConfig {
     pub kept_output: usize,
     /// How long a process may take to end after SIGTERM when the service stops. Default 10 s.
     pub finish_grace: Duration,
+    /// Which integration events the life of a run is told as. Default none.
+    pub events: LifeEvents,
+}
+
+/// Which integration event each turn in the life of a run is told as; absent: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LifeEvents {
+    /// Its first phase began.
+    pub started: Option<IntegrationEvent>,
+    /// It succeeded.
+    pub succeeded: Option<IntegrationEvent>,
+    /// It failed.
+    pub failed: Option<IntegrationEvent>,
 }
 
 impl RunsConfig {
@@ -53,6 +67,7 @@ impl RunsConfig {
             log_cap: 16 * 1024 * 1024,
             kept_output: 1024 * 1024,
             finish_grace: Duration::from_secs(10),
+            events: LifeEvents::default(),
         }
     }
 }

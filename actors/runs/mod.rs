@@ -13,5 +13,5 @@ mod runner;
 mod say;
 mod supervisor;
 
-pub use config::{RunDoors, RunsConfig, Runtime};
+pub use config::{LifeEvents, RunDoors, RunsConfig, Runtime};
 pub use supervisor::RunSupervisor;

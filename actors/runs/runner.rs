@@ -18,7 +18,7 @@ use super::log::PhaseLog;
 use super::phase::{self, Done, Next, TimeLimit, Work};
 use super::process::{self, End, Order, Stop};
 use super::resume::Progress;
-use super::say::Voice;
+use super::say::{self, Voice};
 use crate::clock::SharedClock;
 use crate::domain::{
     ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
@@ -519,10 +519,11 @@ impl Story {
     /// Makes what is unwritten durable, and does not return before it is. A store that fails is asked again, with longer
     /// and longer pauses; only a stop ends that.
     async fn write(&mut self) -> Result<(), Halt> {
-        let Unwritten { steps, effects } = std::mem::take(&mut self.unwritten);
+        let Unwritten { steps, mut effects } = std::mem::take(&mut self.unwritten);
         if steps.is_empty() && effects.is_empty() {
             return Ok(());
         }
+        effects.extend(say::of_its_life(&self.record.summary, &steps, self.house.config.events));
         let order = RecordStep {
             run: self.record.summary.id,
             steps,

@@ -219,7 +219,7 @@ impl Deliveries {
             endpoints: state.clone().recipient(),
             keep: state.clone().recipient(),
             git: state.clone().recipient(),
-            commit: state.recipient(),
+            commit: Some(state.recipient()),
             due: door.clone().recipient(),
             claim: door.clone().recipient(),
             settle: door.clone().recipient(),

@@ -102,7 +102,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("lib", &[], &[]),
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
-    ("settings", &["dispatch", "domain", "yaml"], &[]),
+    ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
     ("http", &["clock", "domain", "messages"], &[]),
     // Opens the house, so it names every room that has settings.
     (
@@ -114,6 +114,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "domain",
             "github",
             "house",
+            "outbound",
             "runs",
             "state",
             "store",
