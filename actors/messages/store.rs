@@ -258,7 +258,7 @@ pub struct SwitchedOff;
 
 /// Read effects whose time has come, in the order of the outbox, and those a crash left in flight.
 ///
-/// Sender: the replier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<DueEffects>")]
 pub struct ReadDueEffects {
@@ -283,7 +283,7 @@ pub struct DueEffects {
 
 /// Write an attempt down before it is made.
 ///
-/// Sender: the replier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<u32>>")]
 pub struct ClaimEffect {
@@ -295,7 +295,7 @@ pub struct ClaimEffect {
 
 /// Write down what became of an attempt.
 ///
-/// Sender: the replier. Handler: the store. Answer: done.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<()>")]
 pub struct SettleEffect {

@@ -257,7 +257,7 @@ async fn what_will_not_change_is_not_tried_again() {
     house.registry.add(house.receiver.url("/moved"), &[]);
     house.receiver.at(
         "/moved",
-        vec![says(302, "location: http://169.254.169.254/latest/meta-data\r\n")],
+        vec![says(302, "location: //169.254.169.254/latest/meta-data\r\n")],
     );
     let emitted = house.emits().await.expect("answered");
     assert_eq!((emitted.sent, emitted.failed), (0, 6));
@@ -377,13 +377,13 @@ async fn a_name_that_leads_elsewhere_at_the_second_look_is_judged_again() {
 #[actix::test]
 async fn an_operator_may_allow_a_host_by_name() {
     let names = Names(Mutex::new(vec![vec![Ipv4Addr::LOCALHOST.into()]]));
-    let guard = Guard::new(vec!["hooks.internal".to_owned()], |_| false);
+    let guard = Guard::new(vec!["hooks.test".to_owned()], |_| false);
     let house = Deliveries::with(DeliveryConfig::new(guard, Arc::new(names), key())).await;
     let port = house.receiver.port();
-    house.registry.add(format!("http://hooks.internal:{port}/"), &[]);
+    house.registry.add(format!("http://hooks.test:{port}/"), &[]);
     house
         .registry
-        .add(format!("http://hooks.internal.example.com:{port}/"), &[]);
+        .add(format!("http://hooks.test.example.com:{port}/"), &[]);
     let emitted = house.emits().await.expect("answered");
     assert_eq!((emitted.sent, emitted.failed), (1, 1));
     house.finish().await;

@@ -321,7 +321,10 @@ fn pure_files_stay_pure() {
 const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["actors/store/sqlite/"]),
     ("actix_web", &["src/http/", "src/demo/github.rs"]),
-    ("awc", &["actors/github/", "src/cli/client.rs", "src/demo/"]),
+    (
+        "awc",
+        &["actors/github/", "actors/outbound/", "src/cli/client.rs", "src/demo/"],
+    ),
     ("clap", &["src/cli/", "src/demo/"]),
     ("saphyr_parser", &["actors/yaml.rs"]),
     ("rust_embed", &["actors/workflows/load.rs"]),
