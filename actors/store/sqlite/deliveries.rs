@@ -35,9 +35,9 @@ pub(super) fn queue(db: &Connection, order: &QueueDeliveries) -> Result<Vec<Opti
             queued.push(None);
             continue;
         }
-        let seq = effects::put(db, effect, effect.run, order.at)?;
-        if let (Some(seq), Some(until)) = (seq, order.claimed_until) {
-            begin(db, seq, 1, order.at, until)?;
+        let seq = effects::put(db, effect, effect.run, order.at, order.claimed_until)?;
+        if let (Some(seq), Some(_)) = (seq, order.claimed_until) {
+            attempt(db, seq, 1, order.at)?;
         }
         queued.push(seq);
     }
@@ -64,10 +64,15 @@ fn begin(
     at: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<(), Fault> {
-    db.prepare_cached("INSERT INTO attempts (effect_seq, attempt, started_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![effect.0, attempt, millis(at)])?;
+    self::attempt(db, effect, attempt, at)?;
     db.prepare_cached("UPDATE effects SET state = 'in_flight', attempts = ?2, due_at = ?3 WHERE seq = ?1")?
         .execute(params![effect.0, attempt, millis(until)])?;
+    Ok(())
+}
+
+fn attempt(db: &Connection, effect: EffectSeq, number: u32, at: DateTime<Utc>) -> Result<(), Fault> {
+    db.prepare_cached("INSERT INTO attempts (effect_seq, attempt, started_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![effect.0, number, millis(at)])?;
     Ok(())
 }
 

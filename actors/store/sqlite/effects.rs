@@ -30,7 +30,7 @@ pub(super) fn queue(
             (Some(named), Some((asked, stands))) if named == asked => Some(stands),
             (named, _) => named,
         };
-        new += usize::from(put(db, effect, run, at)?.is_some());
+        new += usize::from(put(db, effect, run, at, None)?.is_some());
     }
     Ok(new)
 }
@@ -41,16 +41,19 @@ pub(super) fn put(
     effect: &NewEffect,
     run: Option<RunId>,
     at: DateTime<Utc>,
+    claimed_until: Option<DateTime<Utc>>,
 ) -> Result<Option<EffectSeq>, Fault> {
     let post = effect.effect.post();
     let put = db
         .prepare_cached(
-            "INSERT INTO effects (key, kind, lane, effect, run_id, event_id, head, due_at, created_at,
+            "INSERT INTO effects (key, kind, lane, effect, run_id, event_id, head, created_at,
+                                  due_at, state, attempts,
                                   delivery, endpoint, topic, webhook, message)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6,
                      ?8 IS NULL AND NOT EXISTS (SELECT 1 FROM effects INDEXED BY effects_open
                                                 WHERE lane = ?3 AND settled_at IS NULL),
-                     ?7, ?7, ?8, ?9, ?10, ?11, ?12)
+                     ?7, coalesce(?13, ?7), iif(?13 IS NULL, 'pending', 'in_flight'), ?13 IS NOT NULL,
+                     ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (key) DO NOTHING RETURNING seq",
         )?
         .query_row(
@@ -67,6 +70,7 @@ pub(super) fn put(
                 post.map(|post| post.topic),
                 post.and_then(|post| post.webhook),
                 post.and_then(|post| post.message),
+                claimed_until.map(millis),
             ],
             |row| row.get(0),
         )
