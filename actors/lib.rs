@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod connectors;
+pub mod diagnostics;
 pub mod dispatch;
 pub mod domain;
 pub mod github;
@@ -9,6 +10,7 @@ pub mod house;
 pub mod messages;
 pub mod outbound;
 pub mod runs;
+pub mod state;
 pub mod store;
 pub mod system;
 pub mod workflows;

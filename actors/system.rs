@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
+use anyhow::Context as _;
 
 use crate::clock::SharedClock;
 use crate::connectors::SinkMaker;
@@ -11,10 +12,16 @@ use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock};
 use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::integrations::{
+    DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks, PingWebhook,
+    RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
+};
+use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{CancelRun, StartRun};
-use crate::messages::store::{KeepDefinitions, StoreResult};
-use crate::outbound::{Replier, ReplierDoors};
+use crate::messages::store::KeepDefinitions;
+use crate::outbound::{DeliveryConfig, DeliveryDoors, DeliveryRetrier, Nudges, Replier, ReplierDoors};
 use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
+use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
 
 /// Effects of so many lanes leave at the same time.
@@ -28,6 +35,44 @@ pub struct SystemConfig {
     pub runs: RunsConfig,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
+    /// Where the integrations' state is.
+    pub state: StateConfig,
+    /// How deliveries leave.
+    pub deliveries: DeliveryConfig,
+}
+
+/// What the delivery retrier is asked for.
+#[derive(Clone)]
+pub struct DeliveryOrders {
+    /// An event goes out.
+    pub emit: Recipient<EmitWebhookEvent>,
+    /// A notification goes out.
+    pub notify: Recipient<SendNotification>,
+    /// A webhook gets a test delivery.
+    pub ping: Recipient<PingWebhook>,
+    /// A webhook is switched on or off.
+    pub switch: Recipient<SwitchWebhook>,
+    /// Something waits in the outbox: for whoever delivers again by hand.
+    pub queued: Recipient<EffectsQueued>,
+}
+
+/// What may be asked of the integrations' state and told to it.
+#[derive(Clone)]
+pub struct StateDoors {
+    /// The whole state, without secrets.
+    pub state: Recipient<GetIntegrationState>,
+    /// The webhooks.
+    pub webhooks: Recipient<ListWebhooks>,
+    /// A webhook is registered or updated.
+    pub register: Recipient<RegisterWebhook>,
+    /// A webhook is deleted.
+    pub delete: Recipient<DeleteWebhook>,
+    /// A webhook gets a new secret.
+    pub rotate: Recipient<RotateWebhookSecret>,
+    /// The settings of automatic commits.
+    pub git_auto_commit: Recipient<GetGitAutoCommitConfig>,
+    /// The settings of automatic commits are changed.
+    pub set_git_auto_commit: Recipient<SetGitAutoCommitConfig>,
 }
 
 /// The running actors, by their doors.
@@ -37,6 +82,8 @@ pub struct System {
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
     replier: Addr<Replier>,
+    retrier: Addr<DeliveryRetrier>,
+    state: Addr<StateWriter>,
     knock: Knock,
 }
 
@@ -45,17 +92,23 @@ impl System {
     /// that is not there. What an earlier process left undone is taken up at once.
     ///
     /// # Errors
-    /// When the store does not take the definitions of the workflows.
+    /// When the store does not take the definitions of the workflows, or the system has no thread left.
     pub async fn start(
         store: Arc<dyn Store>,
         config: SystemConfig,
         clock: &SharedClock,
         bells: &Bells,
-    ) -> StoreResult<Self> {
+    ) -> anyhow::Result<Self> {
         let catalog = config.dispatcher.catalog.current();
-        store.keep_definitions(KeepDefinitions(catalog.bundles())).await?;
+        store
+            .keep_definitions(KeepDefinitions(catalog.bundles()))
+            .await
+            .context("the store does not take the workflow definitions")?;
 
         let door = StoreDoor::new(Arc::clone(&store)).start();
+        let state = StateWriter::new(config.state, clock.clone(), bells.bell("state writer"))
+            .context("the system has no thread for the state writer")?
+            .start();
         let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
         let replier = Replier::new(
             ReplierDoors {
@@ -69,6 +122,32 @@ impl System {
             bells.bell("replier"),
         )
         .start();
+        let retrier = DeliveryRetrier::new(
+            DeliveryDoors {
+                endpoints: state.clone().recipient(),
+                keep: state.clone().recipient(),
+                git: state.clone().recipient(),
+                commit: None,
+                due: door.clone().recipient(),
+                claim: door.clone().recipient(),
+                settle: door.clone().recipient(),
+                queue: door.clone().recipient(),
+                due_deliveries: door.clone().recipient(),
+                claim_delivery: door.clone().recipient(),
+                settle_deliveries: door.clone().recipient(),
+                recover: door.clone().recipient(),
+                set_webhook: door.clone().recipient(),
+            },
+            config.deliveries,
+            clock.clone(),
+            bells.bell("delivery retrier"),
+        )
+        .start();
+        let nudges = Nudges::new(
+            vec![replier.clone().recipient(), retrier.clone().recipient()],
+            bells.bell("nudges"),
+        )
+        .start();
         // Keeper and supervisor nudge one another: the keeper's address is there before it is.
         let keeper_to_be = Context::<GateKeeper>::new();
         let supervisor = RunSupervisor::new(
@@ -80,7 +159,7 @@ impl System {
                 list: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
-                effects: replier.clone().recipient(),
+                effects: nudges.clone().recipient(),
                 thread: github.clone().recipient(),
                 token: github.clone().recipient(),
                 gates: keeper_to_be.address().recipient(),
@@ -95,7 +174,7 @@ impl System {
             escalate: door.clone().recipient(),
             load: door.clone().recipient(),
             start_run: supervisor.clone().recipient(),
-            effects: replier.clone().recipient(),
+            effects: nudges.clone().recipient(),
         };
         let keeper = keeper_to_be.run(GateKeeper::new(gate_doors, clock.clone(), bells.bell("gate keeper")));
         let knock = Knock::default();
@@ -110,7 +189,7 @@ impl System {
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),
-                effects_queued: replier.clone().recipient(),
+                effects_queued: nudges.recipient(),
                 knock: knock.clone(),
             },
             config.dispatcher,
@@ -124,6 +203,8 @@ impl System {
             supervisor,
             keeper,
             replier,
+            retrier,
+            state,
             knock,
         })
     }
@@ -169,6 +250,34 @@ impl System {
         self.supervisor.clone().recipient()
     }
 
+    /// The delivery retrier, for those who want something out.
+    #[must_use]
+    pub fn deliveries(&self) -> DeliveryOrders {
+        let retrier = &self.retrier;
+        DeliveryOrders {
+            emit: retrier.clone().recipient(),
+            notify: retrier.clone().recipient(),
+            ping: retrier.clone().recipient(),
+            switch: retrier.clone().recipient(),
+            queued: retrier.clone().recipient(),
+        }
+    }
+
+    /// The state writer, for those who ask or tell it something.
+    #[must_use]
+    pub fn state(&self) -> StateDoors {
+        let state = &self.state;
+        StateDoors {
+            state: state.clone().recipient(),
+            webhooks: state.clone().recipient(),
+            register: state.clone().recipient(),
+            delete: state.clone().recipient(),
+            rotate: state.clone().recipient(),
+            git_auto_commit: state.clone().recipient(),
+            set_git_auto_commit: state.clone().recipient(),
+        }
+    }
+
     /// Completes when nobody has anything in hand and nothing that could be done waits. An effect that waits for its next
     /// attempt does not count.
     pub async fn settle(&self) {
@@ -179,7 +288,9 @@ impl System {
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, keeper, replier));
+            let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
+            let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
+            let now = Some((dispatcher, supervisor, keeper, replier, retrier, state));
             if now == before {
                 return;
             }
@@ -194,6 +305,8 @@ impl System {
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,
             self.replier.send(Finish).await,
+            self.retrier.send(Finish).await,
+            self.state.send(Finish).await,
         ] {
             if finished.is_err() {
                 tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");

@@ -12,7 +12,9 @@ use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
-use actors::runs::{RunsConfig, Runtime};
+use actors::outbound::{Defaults, DeliveryConfig, Guard, Mail, MailServer, SystemResolver};
+use actors::runs::{LifeEvents, RunsConfig, Runtime};
+use actors::state::StateConfig;
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use actors::system::{System, SystemConfig};
@@ -135,10 +137,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         },
         runs: runs_config(settings),
         github: github_client(settings)?,
+        state: StateConfig::of(state_dir),
+        deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
     };
-    let system = System::start(store.clone(), config, &clock, &bells)
-        .await
-        .context("the store does not take the workflow definitions")?;
+    let system = System::start(store.clone(), config, &clock, &bells).await?;
 
     let shared = Arc::new(HttpShared::new(
         !settings.github.webhook_secret.is_empty(),
@@ -283,8 +285,48 @@ fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     Box::new(move |address| networks.iter().any(|network| network.contains(address)))
 }
 
+fn deliveries(settings: &Settings, seal: Secret) -> anyhow::Result<DeliveryConfig> {
+    let (mut hosts, mut networks) = (Vec::new(), Vec::new());
+    for reachable in &settings.outbound.allow {
+        match reachable {
+            settings::Reachable::Host(host) => hosts.push(host.clone()),
+            settings::Reachable::Network(network) => networks.push(*network),
+        }
+    }
+    let guard = Guard::new(hosts, move |address| {
+        networks.iter().any(|network| network.contains(address))
+    });
+    let mut config = DeliveryConfig::new(guard, Arc::new(SystemResolver), seal);
+    let told = &settings.notifications;
+    config.defaults = Defaults {
+        slack: told.slack_url.clone(),
+        discord: told.discord_url.clone(),
+        webhook: told.webhook_url.clone(),
+    };
+    config.mail = match (&settings.smtp_url, &told.email_from) {
+        (Some(url), Some(from)) if !told.email_to.is_empty() => {
+            let server = MailServer::parse(url).map_err(|problem| anyhow!("smtp_url {problem}"))?;
+            Some(Mail::new(server, from, &told.email_to).map_err(|problem| anyhow!("notifications: {problem}"))?)
+        }
+        (Some(_), _) => {
+            tracing::warn!(
+                "smtp_url is set, but no mail is sent: set notifications.email_from and notifications.email_to"
+            );
+            None
+        }
+        (None, _) => None,
+    };
+    Ok(config)
+}
+
 fn runs_config(settings: &Settings) -> RunsConfig {
     let mut config = RunsConfig::new(settings.state_dir.join("runs"), settings.state_dir.join("work"));
+    let events = &settings.integrations.events;
+    config.events = LifeEvents {
+        started: events.run_started,
+        succeeded: events.run_succeeded,
+        failed: events.run_failed,
+    };
     config.max_runs = settings.concurrency.max_runs.get();
     config.phases_at_once = settings.concurrency.max_phases.get();
     config.keep_work = settings.runs.keep_work.map(settings::Period::duration);

@@ -87,20 +87,61 @@ pub enum Effect {
         /// How urgent.
         priority: Priority,
     },
-    /// One POST to one endpoint. The same bytes and the same id go out on every attempt; signatures are made for each
+    /// One POST to one webhook. The same bytes and the same id go out on every attempt; signatures are made for each
     /// attempt with the secrets of the moment and are not stored.
     #[serde(rename = "webhook.delivery")]
     WebhookDelivery {
-        /// The id in its headers, a UUID.
+        /// The id in its headers and its body, a UUID.
         delivery: String,
         /// The webhook's id in the registry.
         #[serde(rename = "webhookId")]
         webhook: String,
         /// Name of the event.
         event: IntegrationEvent,
-        /// The exact body.
-        body: String,
+        /// The [`WebhookMessage`](super::WebhookMessage) that the exact body ends in.
+        message: String,
     },
+    /// One notification on its way to one endpoint or mailbox. Its address is a credential, so it is here only under seal.
+    #[serde(rename = "webhook.notification")]
+    NotificationDelivery {
+        /// The id in its headers, a UUID.
+        delivery: String,
+        /// The notification's id in the history.
+        #[serde(rename = "notificationId")]
+        notification: String,
+        /// Whose shape it has.
+        channel: Channel,
+        /// The text.
+        message: String,
+        /// How urgent.
+        priority: Priority,
+        /// Handed on as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<serde_json::Value>,
+        /// Time for one attempt in ms.
+        #[serde(rename = "timeoutMs")]
+        timeout_ms: u64,
+        /// The endpoint, sealed with the key in the folder of secrets; absent: the channel's own of the settings.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// What tells endpoints apart without naming them.
+        endpoint: String,
+    },
+}
+
+/// What makes an effect a delivery: it has an endpoint whose pace is its own, instead of a lane with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Post<'a> {
+    /// Its id.
+    pub delivery: &'a str,
+    /// Deliveries of one endpoint share its places.
+    pub endpoint: &'a str,
+    /// Name of the event, or the channel.
+    pub topic: &'a str,
+    /// The shared part of its body.
+    pub message: Option<&'a str>,
+    /// The webhook, where it is one.
+    pub webhook: Option<&'a str>,
 }
 
 impl Effect {
@@ -115,6 +156,7 @@ impl Effect {
             Self::Notification { .. } => "integration.notification",
             Self::Notice { .. } => "integration.notice",
             Self::WebhookDelivery { .. } => "webhook.delivery",
+            Self::NotificationDelivery { .. } => "webhook.notification",
         }
     }
 
@@ -142,6 +184,7 @@ impl Effect {
             Self::Notice { about, .. } => format!("integration:notice:{about}"),
             // Deliveries of one endpoint do not wait for one another: an earlier one may be retried for days.
             Self::WebhookDelivery { webhook, delivery, .. } => format!("webhook:{webhook}:{delivery}"),
+            Self::NotificationDelivery { delivery, .. } => format!("notification:{delivery}"),
         }
     }
 
@@ -156,6 +199,44 @@ impl Effect {
             Self::Notification { channel, .. } => channel.to_string(),
             Self::Notice { about, .. } => about.clone(),
             Self::WebhookDelivery { webhook, .. } => format!("webhook {webhook}"),
+            Self::NotificationDelivery { channel, .. } => format!("notification by {channel}"),
+        }
+    }
+
+    /// What it is as a delivery, if it is one.
+    #[must_use]
+    pub fn post(&self) -> Option<Post<'_>> {
+        match self {
+            Self::WebhookDelivery {
+                delivery,
+                webhook,
+                event,
+                message,
+            } => Some(Post {
+                delivery,
+                endpoint: webhook,
+                topic: event.as_str(),
+                message: Some(message),
+                webhook: Some(webhook),
+            }),
+            Self::NotificationDelivery {
+                delivery,
+                channel,
+                endpoint,
+                ..
+            } => Some(Post {
+                delivery,
+                endpoint,
+                topic: channel.as_str(),
+                message: None,
+                webhook: None,
+            }),
+            Self::GithubComment { .. }
+            | Self::GithubReaction { .. }
+            | Self::GithubLabels { .. }
+            | Self::IntegrationEvent { .. }
+            | Self::Notification { .. }
+            | Self::Notice { .. } => None,
         }
     }
 }

@@ -212,7 +212,8 @@ impl Room {
             Effect::IntegrationEvent { .. }
             | Effect::Notification { .. }
             | Effect::Notice { .. }
-            | Effect::WebhookDelivery { .. } => Err(GithubFault::Never(format!(
+            | Effect::WebhookDelivery { .. }
+            | Effect::NotificationDelivery { .. } => Err(GithubFault::Never(format!(
                 "{} is nothing that GitHub can be asked for",
                 order.effect.kind()
             ))),

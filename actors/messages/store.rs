@@ -7,9 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter,
-    EventSeq, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId,
-    RunRecord, RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName,
+Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName, DeliveryDetail, DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, Redelivered, WebhookHealth, WebhookMessage,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -347,7 +345,7 @@ pub struct SwitchedOff;
 
 /// Read effects whose time has come, in the order of the outbox, and those a crash left in flight.
 ///
-/// Sender: the replier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<DueEffects>")]
 pub struct ReadDueEffects {
@@ -372,7 +370,7 @@ pub struct DueEffects {
 
 /// Write an attempt down before it is made.
 ///
-/// Sender: the replier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<u32>>")]
 pub struct ClaimEffect {
@@ -384,7 +382,7 @@ pub struct ClaimEffect {
 
 /// Write down what became of an attempt.
 ///
-/// Sender: the replier. Handler: the store. Answer: done.
+/// Sender: the replier, the delivery retrier. Handler: the store. Answer: done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<()>")]
 pub struct SettleEffect {
@@ -408,6 +406,139 @@ pub struct EffectsOf {
     pub run: Option<RunId>,
     /// Of this event (delivery id).
     pub event: Option<String>,
+}
+
+/// Put deliveries (and other effects) into the outbox, all or none, each once by its key. A webhook that is switched off gets none.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: for each effect its place; nothing where its key was there or its webhook is
+/// switched off.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<Option<EffectSeq>>>")]
+pub struct QueueDeliveries {
+    /// What their bodies share. One of this id that is there already stays as it is.
+    pub message: Option<WebhookMessage>,
+    /// The effects.
+    pub effects: Vec<NewEffect>,
+    /// Set: the first attempt at each is written down with it, and nobody else is given it before this instant.
+    pub claimed_until: Option<DateTime<Utc>>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Read deliveries whose time has come, those that waited longest first, a few for each endpoint.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: at most `limit` deliveries, and when the next one is due.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<DueDeliveries>")]
+pub struct ReadDueDeliveries {
+    /// Endpoints that have no free place: skip them.
+    pub full: Vec<String>,
+    /// At most so many of one endpoint.
+    pub per_endpoint: usize,
+    /// Due at or before this instant.
+    pub now: DateTime<Utc>,
+    /// At most so many in all.
+    pub limit: usize,
+}
+
+/// What is due.
+#[derive(Debug, Clone)]
+pub struct DueDeliveries {
+    /// The deliveries.
+    pub due: Vec<DueDelivery>,
+    /// When the earliest of the rest is due; nothing when there is none.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Write an attempt at a delivery down before it is made.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the delivery is final already.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Option<u32>>")]
+pub struct ClaimDelivery {
+    /// Which.
+    pub effect: EffectSeq,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Nobody else is given it before this instant.
+    pub until: DateTime<Utc>,
+}
+
+/// Write down what became of attempts, with what it means for the health of their endpoints. An endpoint with nothing but
+/// failures for `give_up_after` is switched off, and the notice that came with the failure is queued, in the same transaction.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct SettleDeliveries {
+    /// The attempts.
+    pub settled: Vec<DeliverySettled>,
+    /// How long an endpoint may fail.
+    pub give_up_after: chrono::TimeDelta,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// At boot: make due at once what a stop left in the middle of an attempt or between quick attempts.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: how many there were.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<usize>")]
+pub struct RecoverDeliveries {
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// List deliveries, newest first.
+///
+/// Sender: API, dashboard, CLI, MCP. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Page<DeliveryRow>>")]
+pub struct ListDeliveries(pub DeliveryFilter);
+
+/// Read one delivery with every attempt.
+///
+/// Sender: API, dashboard, CLI, MCP. Handler: the store. Answer: the delivery, if there is one of this id.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Option<DeliveryDetail>>")]
+pub struct ReadDelivery {
+    /// Its id.
+    pub id: String,
+}
+
+/// Deliver again, under the same id: a new series of attempts that begins now. Whoever asked nudges the retrier.
+///
+/// Sender: API, dashboard, CLI. Handler: the store. Answer: see [`Redelivered`].
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Redelivered>")]
+pub struct Redeliver {
+    /// Its id.
+    pub id: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Read how webhooks do. One that was never tried and never switched has no row: it is on.
+///
+/// Sender: API, dashboard, CLI. Handler: the store. Answer: all rows.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<WebhookHealth>>")]
+pub struct WebhookStats;
+
+/// Switch a webhook on (which forgets its failures) or off, or leave it and note what a probe found.
+///
+/// Sender: the delivery retrier. Handler: the store. Answer: whether it is on now.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<bool>")]
+pub struct SetWebhook {
+    /// Which.
+    pub webhook: String,
+    /// On or off; absent: as it is.
+    pub enabled: Option<bool>,
+    /// Why it is off, or why the probe failed.
+    pub reason: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// Claim an idempotency key, or learn what was answered under it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::{OutputBy, PromptBy};
+use crate::domain::{IntegrationEvent, OutputBy, PromptBy};
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
@@ -44,6 +44,19 @@ pub struct RunsConfig {
     pub finish_grace: Duration,
     /// Whether a phase that asks for a token may get `GITHUB_TOKEN` itself, which cannot be narrowed down. Default no.
     pub plain_token: bool,
+    /// Which integration events the life of a run is told as. Default none.
+    pub events: LifeEvents,
+}
+
+/// Which integration event each turn in the life of a run is told as; absent: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LifeEvents {
+    /// Its first phase began.
+    pub started: Option<IntegrationEvent>,
+    /// It succeeded.
+    pub succeeded: Option<IntegrationEvent>,
+    /// It failed.
+    pub failed: Option<IntegrationEvent>,
 }
 
 impl RunsConfig {
@@ -65,6 +78,7 @@ impl RunsConfig {
             kept_output: 1024 * 1024,
             finish_grace: Duration::from_secs(10),
             plain_token: false,
+            events: LifeEvents::default(),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Halt {
 
 /// What waits to be written together.
 pub(crate) struct Ledger {
-    run: RunId,
+    about: RunSummary,
     house: House,
     stop: watch::Receiver<Stop>,
     steps: Vec<Step>,
@@ -35,9 +35,9 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An empty ledger of a run.
-    pub(crate) fn new(run: RunId, house: House, stop: watch::Receiver<Stop>) -> Self {
+    pub(crate) fn new(about: RunSummary, house: House, stop: watch::Receiver<Stop>) -> Self {
         Self {
-            run,
+            about,
             house,
             stop,
             steps: Vec::new(),
@@ -79,12 +79,13 @@ impl Ledger {
     /// Makes what waits durable, and does not return before it is. A store that fails is asked again, with longer and
     /// longer pauses; only a stop ends that, and what waits goes on waiting then.
     pub(crate) async fn write(&mut self) -> Result<(), Halt> {
-        let (steps, effects) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.effects));
+        let (steps, mut effects) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.effects));
         if steps.is_empty() && effects.is_empty() {
             return Ok(());
         }
+        effects.extend(say::of_its_life(&self.about, &steps, self.house.config.events));
         let order = RecordStep {
-            run: self.run,
+            run: self.about.id,
             steps,
             effects,
             at: self.house.clock.now(),

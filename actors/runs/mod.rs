@@ -26,6 +26,6 @@ mod supervisor;
 mod veil;
 mod workbench;
 
-pub use config::{RunDoors, RunsConfig, Runtime};
+pub use config::{LifeEvents, RunDoors, RunsConfig, Runtime};
 pub use gatekeeper::{GateDoors, GateKeeper};
 pub use supervisor::RunSupervisor;

@@ -1,8 +1,9 @@
 //! What a run says and changes outside, as effects with keys. Pure: the outbox is filled by whoever records the step.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::domain::{ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord};
+use crate::domain::{ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary, Step};
+use crate::runs::config::LifeEvents;
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
 
@@ -181,6 +182,37 @@ impl Voice<'_> {
             event: summary.cause.event.clone(),
         }
     }
+}
+
+/// What these steps are told as to webhooks. Told once, whatever is repeated: the key names the turn and the run.
+pub(crate) fn of_its_life(run: &RunSummary, steps: &[Step], events: LifeEvents) -> Vec<NewEffect> {
+    let told = steps.iter().filter_map(|step| match step {
+        Step::PhaseStarted { .. } => Some(("started", events.started?, RunStatus::Running, None)),
+        Step::Ended { status, error } => match status {
+            RunStatus::Succeeded => Some(("succeeded", events.succeeded?, *status, None)),
+            RunStatus::Failed => Some(("failed", events.failed?, *status, error.as_deref())),
+            RunStatus::Queued | RunStatus::Running | RunStatus::Paused | RunStatus::Cancelled => None,
+        },
+        Step::PhaseEnded(_) | Step::Shown(_) | Step::Scratch { .. } | Step::Paused(_) | Step::PutDown => None,
+    });
+    told.map(|(turn, name, status, error)| NewEffect {
+        key: key(&format!("run:{}/event/{turn}", run.id)),
+        effect: Effect::IntegrationEvent {
+            name,
+            payload: json!({
+                "run_id": run.id,
+                "workflow": run.workflow,
+                "subject": run.subject,
+                "repo": run.repo,
+                "number": run.number,
+                "status": status,
+                "error": error,
+            }),
+        },
+        run: Some(run.id),
+        event: run.cause.event.clone(),
+    })
+    .collect()
 }
 
 fn key(text: &str) -> EffectKey {

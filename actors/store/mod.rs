@@ -14,13 +14,11 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, Opened, Page, RawBody, Recorded, Redelivered, RunRecord,
+    RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
-    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
-    OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
-    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
+ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns, ClaimDelivery, DueDeliveries, ListDeliveries, QueueDeliveries, ReadDelivery, ReadDueDeliveries, RecoverDeliveries, Redeliver, SetWebhook, SettleDeliveries, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -115,6 +113,26 @@ orders! {
     settle_effect(SettleEffect) -> ();
     /// Reads the effects of a run or an event, oldest first; of both, when both are named.
     effects_of(EffectsOf) -> Vec<StoredEffect>;
+    /// Puts deliveries into the outbox, all or none.
+    queue_deliveries(QueueDeliveries) -> Vec<Option<EffectSeq>>;
+    /// Reads deliveries whose time has come, fairly over the endpoints. One that is claimed is not given out before its time.
+    read_due_deliveries(ReadDueDeliveries) -> DueDeliveries;
+    /// Writes an attempt at a delivery down before it is made. A delivery that is not there fails the order.
+    claim_delivery(ClaimDelivery) -> Option<u32>;
+    /// Writes down what became of attempts at deliveries. One that is not there fails the order.
+    settle_deliveries(SettleDeliveries) -> ();
+    /// Makes due what a stop left under way.
+    recover_deliveries(RecoverDeliveries) -> usize;
+    /// Lists deliveries, newest first.
+    list_deliveries(ListDeliveries) -> Page<DeliveryRow>;
+    /// Reads one delivery with every attempt.
+    read_delivery(ReadDelivery) -> Option<DeliveryDetail>;
+    /// Begins a new series of attempts at a delivery.
+    redeliver(Redeliver) -> Redelivered;
+    /// Reads how webhooks do.
+    webhook_stats(WebhookStats) -> Vec<WebhookHealth>;
+    /// Switches a webhook on or off.
+    set_webhook(SetWebhook) -> bool;
     /// Claims an idempotency key.
     claim_key(ClaimKey) -> Claimed;
     /// Keeps the answer under a claimed key; the first one stays.

@@ -74,6 +74,13 @@ suite! {
     a_hundred_thousand_effects_do_not_make_the_look_slow,
     an_attempt_is_written_down_before_it_is_made,
     a_late_word_of_an_earlier_attempt_changes_only_its_row,
+    a_delivery_is_recorded_with_its_first_attempt_and_given_to_nobody_else,
+    deliveries_are_given_out_fairly_over_their_endpoints,
+    what_a_stop_left_under_way_is_due_at_the_next_start,
+    a_delivery_shows_every_attempt_and_can_be_sent_again,
+    deliveries_are_listed_newest_first_by_each_filter,
+    a_webhook_that_only_failed_for_days_is_switched_off_with_a_notice,
+    a_hundred_thousand_deliveries_do_not_make_the_look_slow,
     an_idempotency_key_is_claimed_answered_and_forgotten,
     scratch_is_kept_by_the_entry,
     a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart,
@@ -411,6 +418,96 @@ impl House {
         };
         let (page, total) = self.0.list_runs(ListRuns(filter)).await.expect("listed");
         (page.items.iter().map(|run| run.id).collect(), page.next, total)
+    }
+}
+
+/// A delivery to a webhook; its id is its key.
+fn delivery(id: &str, webhook: &str) -> NewEffect {
+    NewEffect {
+        key: name(id),
+        effect: Effect::WebhookDelivery {
+            delivery: id.into(),
+            webhook: webhook.into(),
+            event: IntegrationEvent::TaskSync,
+            message: "m".into(),
+        },
+        run: None,
+        event: None,
+    }
+}
+
+fn message() -> Option<WebhookMessage> {
+    Some(WebhookMessage {
+        id: "m".into(),
+        rest: "\"event\":\"task.sync\"}".into(),
+    })
+}
+
+fn waits(seconds: i64) -> ReadDueDeliveries {
+    ReadDueDeliveries {
+        full: Vec::new(),
+        per_endpoint: 4,
+        now: at(seconds),
+        limit: 100,
+    }
+}
+
+fn attempt(effect: EffectSeq, attempt: u32, outcome: AttemptOutcome) -> DeliverySettled {
+    DeliverySettled {
+        effect,
+        attempt,
+        outcome,
+        round: 1,
+        http_status: Some(500),
+        excerpt: Some("oops".into()),
+        duration_ms: 12,
+        webhook: Some("w-1".into()),
+        notice: None,
+    }
+}
+
+impl House {
+    async fn queues(&self, effects: Vec<NewEffect>, claimed_until: Option<i64>) -> Vec<Option<EffectSeq>> {
+        let order = QueueDeliveries {
+            message: message(),
+            effects,
+            claimed_until: claimed_until.map(at),
+            at: at(0),
+        };
+        self.0.queue_deliveries(order).await.expect("queued")
+    }
+
+    async fn waiting(&self, order: ReadDueDeliveries) -> (Vec<String>, Option<DateTime<Utc>>) {
+        let read = self.0.read_due_deliveries(order).await.expect("read");
+        let ids = read.due.iter().map(|due| due.effect.key.to_string()).collect();
+        (ids, read.next)
+    }
+
+    async fn settles_deliveries(&self, settled: DeliverySettled, seconds: i64) {
+        let order = SettleDeliveries {
+            settled: vec![settled],
+            give_up_after: chrono::TimeDelta::days(5),
+            at: at(seconds),
+        };
+        self.0.settle_deliveries(order).await.expect("settled");
+    }
+
+    async fn shows(&self, id: &str) -> DeliveryDetail {
+        let shown = self.0.read_delivery(ReadDelivery { id: id.into() }).await;
+        shown.expect("read").expect("it is there")
+    }
+
+    async fn waiting_notices(&self) -> Vec<String> {
+        let order = ReadDueEffects {
+            kinds: "integration.",
+            ..due_at(1_000_000)
+        };
+        self.due(order).await.0
+    }
+
+    async fn health(&self) -> WebhookHealth {
+        let mut all = self.0.webhook_stats(WebhookStats).await.expect("read");
+        all.remove(0)
     }
 }
 
@@ -1996,6 +2093,290 @@ mod claims {
             .attempted(seq, 2, AttemptOutcome::Dead { error: "404".into() })
             .await;
         assert_eq!(now().await.state, EffectState::Done);
+    }
+
+    pub(super) async fn a_delivery_is_recorded_with_its_first_attempt_and_given_to_nobody_else(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let queued = house
+            .queues(vec![delivery("d-1", "w-1"), delivery("d-1", "w-1")], Some(60))
+            .await;
+        assert!(
+            matches!(queued[..], [Some(_), None]),
+            "each once by its key: {queued:?}"
+        );
+        let shown = house.shows("d-1").await;
+        assert_eq!((shown.row.state, shown.row.attempts), (EffectState::InFlight, 1));
+        assert_eq!(
+            shown.attempt_log.len(),
+            1,
+            "the attempt is written down before it is made"
+        );
+        assert_eq!(shown.body.as_deref(), Some(r#"{"id":"d-1","event":"task.sync"}"#));
+        assert_eq!(house.waiting(waits(59)).await, (Vec::new(), Some(at(60))));
+        let due = house.0.read_due_deliveries(waits(60)).await.expect("read").due;
+        assert_eq!(due[0].rest.as_deref(), Some(r#""event":"task.sync"}"#));
+        assert_eq!(due[0].round, 0);
+        assert!(house.due_now().await.is_empty(), "it is in no lane");
+        let seq = queued[0].expect("new");
+        let claim = async || {
+            let order = ClaimDelivery {
+                effect: seq,
+                at: at(61),
+                until: at(120),
+            };
+            house.0.claim_delivery(order).await.expect("claimed")
+        };
+        assert_eq!(claim().await, Some(2));
+        assert!(house.waiting(waits(119)).await.0.is_empty());
+        house.settles_deliveries(attempt(seq, 2, retry(300)), 62).await;
+        assert_eq!(house.waiting(waits(299)).await, (Vec::new(), Some(at(300))));
+        assert_eq!(house.waiting(waits(300)).await.0, ["d-1"]);
+        assert_eq!(claim().await, Some(3));
+        house.settles_deliveries(attempt(seq, 3, done()), 62).await;
+        assert_eq!(claim().await, None, "what is done is done");
+        assert_eq!(house.waiting(waits(9_999)).await, (Vec::new(), None));
+    }
+
+    pub(super) async fn deliveries_are_given_out_fairly_over_their_endpoints(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let mut effects: Vec<_> = (0..20).map(|n| delivery(&format!("a-{n:02}"), "a")).collect();
+        effects.extend([delivery("b-1", "b"), delivery("c-1", "c")]);
+        house.queues(effects, None).await;
+        let (ids, _) = house.waiting(waits(1)).await;
+        assert_eq!(ids, ["a-00", "a-01", "a-02", "a-03", "b-1", "c-1"]);
+        let full = ReadDueDeliveries {
+            full: vec!["a".into()],
+            ..waits(1)
+        };
+        assert_eq!(house.waiting(full).await, (vec!["b-1".into(), "c-1".into()], None));
+        let (ids, next) = house.waiting(ReadDueDeliveries { limit: 5, ..waits(1) }).await;
+        assert_eq!((ids.len(), next), (5, Some(at(1))), "what is left out is due");
+    }
+
+    pub(super) async fn what_a_stop_left_under_way_is_due_at_the_next_start(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let queued = house
+            .queues(
+                vec![delivery("d-1", "w-1"), delivery("d-2", "w-1"), delivery("d-3", "w-1")],
+                Some(600),
+            )
+            .await;
+        let seqs: Vec<_> = queued.into_iter().flatten().collect();
+        // One is in flight, one waits between two quick attempts, one waits for its time on the long schedule.
+        let quick = DeliverySettled {
+            round: 0,
+            ..attempt(seqs[1], 1, retry(300))
+        };
+        house.settles_deliveries(quick, 1).await;
+        house.settles_deliveries(attempt(seqs[2], 1, retry(300)), 1).await;
+        assert!(house.waiting(waits(10)).await.0.is_empty());
+        let recovered = house.0.recover_deliveries(RecoverDeliveries { at: at(10) }).await;
+        assert_eq!(recovered, Ok(2));
+        assert_eq!(house.waiting(waits(10)).await.0, ["d-1", "d-2"]);
+        let order = ClaimDelivery {
+            effect: seqs[0],
+            at: at(11),
+            until: at(600),
+        };
+        assert_eq!(house.0.claim_delivery(order).await, Ok(Some(2)));
+        let outcomes: Vec<_> = house.shows("d-1").await.attempt_log;
+        assert_eq!(outcomes[0].outcome.as_deref(), Some("interrupted"));
+        assert_eq!(outcomes[1].outcome, None);
+    }
+
+    pub(super) async fn a_delivery_shows_every_attempt_and_can_be_sent_again(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let seq = house.queues(vec![delivery("d-1", "w-1")], Some(60)).await[0].expect("new");
+        let again = async |id: &str| {
+            let order = Redeliver {
+                id: id.into(),
+                at: at(100),
+            };
+            house.0.redeliver(order).await.expect("answered")
+        };
+        assert_eq!(again("d-1").await, Redelivered::UnderWay);
+        assert_eq!(again("d-2").await, Redelivered::NotFound);
+        let dead = AttemptOutcome::Dead {
+            error: "answered 410".into(),
+        };
+        house.settles_deliveries(attempt(seq, 1, dead), 5).await;
+        let shown = house.shows("d-1").await;
+        assert_eq!(shown.row.state, EffectState::Dead);
+        assert_eq!(shown.row.http_status, Some(500));
+        assert_eq!(
+            shown.attempt_log,
+            [DeliveryAttempt {
+                attempt: 1,
+                started_at: at(0),
+                ended_at: Some(at(5)),
+                outcome: Some("dead".into()),
+                http_status: Some(500),
+                excerpt: Some("oops".into()),
+                duration_ms: Some(12),
+                error: Some("answered 410".into()),
+            }]
+        );
+        assert_eq!(again("d-1").await, Redelivered::Queued);
+        let due = house.0.read_due_deliveries(waits(100)).await.expect("read").due;
+        assert_eq!((due[0].effect.attempts, due[0].round), (1, 0));
+        let unknown = house.0.read_delivery(ReadDelivery { id: "no".into() }).await;
+        assert_eq!(unknown, Ok(None));
+    }
+
+    pub(super) async fn deliveries_are_listed_newest_first_by_each_filter(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.says(vec![comment("e-1", "acme")]).await;
+        let effects: Vec<_> = (1..=4)
+            .map(|n| delivery(&format!("d-{n}"), if n % 2 == 0 { "even" } else { "odd" }))
+            .collect();
+        let seqs: Vec<_> = house.queues(effects, Some(60)).await.into_iter().flatten().collect();
+        house.settles_deliveries(attempt(seqs[0], 1, done()), 1).await;
+        house.settles_deliveries(attempt(seqs[1], 1, retry(90)), 1).await;
+        let list = async |filter: DeliveryFilter| {
+            let limit = if filter.limit == 0 { 10 } else { filter.limit };
+            let page = house
+                .0
+                .list_deliveries(ListDeliveries(DeliveryFilter { limit, ..filter }))
+                .await;
+            let page = page.expect("listed");
+            let ids: Vec<_> = page.items.into_iter().map(|row| row.id).collect();
+            (ids.join(" "), page.next)
+        };
+        let all = DeliveryFilter::default;
+        let state = |state| DeliveryFilter {
+            state: Some(state),
+            ..all()
+        };
+        let webhook = |webhook: &str| DeliveryFilter {
+            webhook: Some(webhook.into()),
+            ..all()
+        };
+        for (filter, ids) in [
+            (all(), "d-4 d-3 d-2 d-1"),
+            (state(EffectState::Done), "d-1"),
+            (state(EffectState::Pending), "d-2"),
+            (state(EffectState::InFlight), "d-4 d-3"),
+            (state(EffectState::Dead), ""),
+            (webhook("even"), "d-4 d-2"),
+            (webhook("none"), ""),
+            (
+                DeliveryFilter {
+                    state: Some(EffectState::Done),
+                    ..webhook("odd")
+                },
+                "d-1",
+            ),
+            (
+                DeliveryFilter {
+                    event: Some(IntegrationEvent::TaskSync),
+                    ..webhook("odd")
+                },
+                "d-3 d-1",
+            ),
+            (
+                DeliveryFilter {
+                    event: Some(IntegrationEvent::Error),
+                    ..all()
+                },
+                "",
+            ),
+        ] {
+            assert_eq!(list(filter.clone()).await, (ids.into(), None), "{filter:?}");
+        }
+        let (ids, next) = list(DeliveryFilter { limit: 3, ..all() }).await;
+        assert_eq!(ids, "d-4 d-3 d-2");
+        let rest = DeliveryFilter { before: next, ..all() };
+        assert_eq!(list(rest).await, ("d-1".into(), None));
+    }
+
+    pub(super) async fn a_webhook_that_only_failed_for_days_is_switched_off_with_a_notice(ground: impl Ground) {
+        const DAY: i64 = 86_400;
+        let house = House::at(&ground).await;
+        let seq = house.queues(vec![delivery("d-1", "w-1")], Some(60)).await[0].expect("new");
+        let notice = || NewEffect {
+            effect: Effect::Notice {
+                about: "webhook:w-1".into(),
+                text: "switched off".into(),
+                priority: Priority::High,
+            },
+            ..comment("n-1", "acme")
+        };
+        let mut number = 1;
+        let mut fails = async |day: i64| {
+            let failed = DeliverySettled {
+                notice: Some(notice()),
+                ..attempt(seq, number, retry(day * DAY))
+            };
+            house.settles_deliveries(failed.clone(), day * DAY).await;
+            // A repeated order counts once.
+            house.settles_deliveries(failed, day * DAY).await;
+            let order = ClaimDelivery {
+                effect: seq,
+                at: at(day * DAY),
+                until: at(day * DAY),
+            };
+            house.0.claim_delivery(order).await.expect("claimed");
+            number += 1;
+            house.health().await
+        };
+        for day in 0..4 {
+            assert!(fails(day).await.enabled);
+        }
+        let health = fails(4).await;
+        assert!(health.enabled, "four days are not five");
+        assert_eq!((health.failed, health.delivered), (5, 0));
+        assert_eq!(health.failing_since, Some(at(0)));
+        assert_eq!(health.last_error.as_deref(), Some("503"));
+        assert!(house.waiting_notices().await.is_empty());
+        let health = fails(5).await;
+        assert!(!health.enabled);
+        assert!(health.disabled_reason.expect("a reason").contains("503"));
+        assert_eq!(house.waiting_notices().await, ["n-1"]);
+        assert_eq!(house.queues(vec![delivery("d-2", "w-1")], None).await, [None]);
+        assert!(house.queues(vec![delivery("d-3", "w-2")], None).await[0].is_some());
+
+        let switch = async |enabled: Option<bool>, reason: Option<&str>| {
+            let order = SetWebhook {
+                webhook: "w-1".into(),
+                enabled,
+                reason: reason.map(str::to_owned),
+                at: at(6 * DAY),
+            };
+            house.0.set_webhook(order).await.expect("set")
+        };
+        assert!(!switch(None, Some("the probe failed")).await);
+        assert_eq!(house.health().await.last_error.as_deref(), Some("the probe failed"));
+        assert!(switch(Some(true), None).await);
+        let health = house.health().await;
+        assert_eq!(
+            (health.failing_since, health.last_error, health.disabled_reason),
+            (None, None, None)
+        );
+        assert!(!switch(Some(false), Some("by hand")).await);
+        assert_eq!(house.health().await.disabled_reason.as_deref(), Some("by hand"));
+        assert!(switch(Some(true), None).await);
+        house.settles_deliveries(attempt(seq, 7, done()), 7 * DAY).await;
+        let health = house.health().await;
+        assert_eq!((health.delivered, health.last_ok_at), (1, Some(at(7 * DAY))));
+    }
+
+    pub(super) async fn a_hundred_thousand_deliveries_do_not_make_the_look_slow(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let effects: Vec<_> = (0..100_000)
+            .map(|n| delivery(&format!("d-{n}"), &format!("w-{}", n % 10)))
+            .collect();
+        for effects in effects.chunks(10_000) {
+            house.queues(effects.to_vec(), None).await;
+        }
+        let started = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(house.waiting(waits(1)).await.0.len(), 40);
+        }
+        assert!(
+            started.elapsed() < std::time::Duration::from_secs(2),
+            "a look takes {:?}",
+            started.elapsed() / 20
+        );
     }
 
     pub(super) async fn an_idempotency_key_is_claimed_answered_and_forgotten(ground: impl Ground) {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use actors::domain::{Mistake, Secret};
+use actors::outbound::{Mail, MailServer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -250,17 +251,49 @@ impl Check<'_> {
     }
 
     fn mail(&mut self) {
-        let Some(smtp) = &self.settings.smtp_url else { return };
-        // Neither the URL nor the parser's words about it: both may show the password.
-        let sound = url::Url::parse(smtp.expose()).is_ok_and(|url| {
-            matches!(url.scheme(), "smtp" | "smtps") && url.host_str().is_some_and(|host| !host.is_empty())
-        });
-        if !sound {
-            self.say(
-                "smtp_url",
-                &[],
-                "is no address of a mail server; write one as in smtps://user:password@mail.example.com",
-            );
+        let Settings {
+            smtp_url,
+            notifications,
+            ..
+        } = self.settings;
+        for (key, url) in [
+            ("notifications.slack_url", &notifications.slack_url),
+            ("notifications.discord_url", &notifications.discord_url),
+            ("notifications.webhook_url", &notifications.webhook_url),
+        ] {
+            // Neither the URL nor the parser's words about it: both may show a credential.
+            let sound = |url: &Secret| {
+                url::Url::parse(url.expose())
+                    .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+            };
+            if url.as_ref().is_some_and(|url| !sound(url)) {
+                self.say(
+                    key,
+                    &[],
+                    "is no http or https URL; write it as in https://hooks.example.com/path",
+                );
+            }
+        }
+        let Some(smtp) = smtp_url else { return };
+        match MailServer::parse(smtp) {
+            Err(problem) => self.say("smtp_url", &[], problem),
+            Ok(server) => {
+                let Some(from) = &notifications.email_from else {
+                    if !notifications.email_to.is_empty() {
+                        self.say(
+                            "notifications.email_to",
+                            &["notifications.email_from"],
+                            "names who gets mails but not who sends them; set notifications.email_from",
+                        );
+                    }
+                    return;
+                };
+                if !notifications.email_to.is_empty()
+                    && let Err(problem) = Mail::new(server, from, &notifications.email_to)
+                {
+                    self.say("notifications.email_to", &["notifications.email_from"], problem);
+                }
+            }
         }
     }
 

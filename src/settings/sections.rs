@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use actors::dispatch::Routes;
-use actors::domain::{OutputBy, PromptBy, Secret};
+use actors::domain::{IntegrationEvent, OutputBy, PromptBy, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};
@@ -47,6 +47,10 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Mail server with its account.
     pub smtp_url: Option<Secret>,
+    /// Where notifications go that name no endpoint.
+    pub notifications: Notifications,
+    /// What webhooks hear of this service's own life.
+    pub integrations: Integrations,
     /// What is written to standard error.
     pub log: Log,
     /// Limits of runs.
@@ -246,6 +250,42 @@ pub struct GitAutoCommit {
 pub struct Metrics {
     /// Shown without a token.
     pub public: bool,
+}
+
+/// `notifications`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notifications {
+    /// Incoming webhook of Slack.
+    pub slack_url: Option<Secret>,
+    /// Webhook of Discord.
+    pub discord_url: Option<Secret>,
+    /// Any endpoint that takes JSON.
+    pub webhook_url: Option<Secret>,
+    /// Mailboxes.
+    pub email_to: Vec<String>,
+    /// Sender of mails.
+    pub email_from: Option<String>,
+}
+
+/// `integrations`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Integrations {
+    /// Event by turn of life.
+    pub events: LifeEvents,
+}
+
+/// `integrations.events`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LifeEvents {
+    /// A run began.
+    pub run_started: Option<IntegrationEvent>,
+    /// A run succeeded.
+    pub run_succeeded: Option<IntegrationEvent>,
+    /// A run failed.
+    pub run_failed: Option<IntegrationEvent>,
 }
 
 /// `log`.

@@ -24,6 +24,9 @@ const SECRETS: &[&str] = &[
     "admin.slack_oauth_client_secret",
     "admin.github_oauth_client_secret",
     "smtp_url",
+    "notifications.slack_url",
+    "notifications.discord_url",
+    "notifications.webhook_url",
     "client.token",
 ];
 
@@ -527,7 +530,7 @@ completely_new: 1
             "firstlight.yaml:29: log.level: expected one of error, warn, info, debug, trace",
             "firstlight.yaml:30: log.format: is empty; write a value, or remove it to keep the default",
             "firstlight.yaml:32: metrics.public: expected true or false, found nothing; remove it to keep the default",
-            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, smtp_url, log, runs, client",
+            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, smtp_url, notifications, integrations, log, runs, client",
         ]
     );
 }
@@ -835,7 +838,12 @@ fn a_secret_is_never_written_whether_it_is_right_or_wrong() {
         let value = if key == "github.webhook_secret" {
             "[abcdefghijklmnopqr]"
         } else {
-            "smtp://u:abcdefghijklmnopqr@h"
+            let scheme = if key.starts_with("notifications.") {
+                "https"
+            } else {
+                "smtps"
+            };
+            &format!("{scheme}://u:abcdefghijklmnopqr@h")
         };
         let sections: Vec<&str> = sections.into_iter().flat_map(|s| s.split('.')).collect();
         let mut text = String::new();

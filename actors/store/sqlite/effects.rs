@@ -10,7 +10,7 @@ use super::fault::Fault;
 use crate::domain::{AttemptOutcome, EffectSeq, EffectState, NewEffect, RunId, StoredEffect};
 use crate::messages::store::{ClaimEffect, DueEffects, EffectsOf, ReadDueEffects, SettleEffect};
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "seq, key, effect, run_id, event_id, state, attempts, due_at, result, last_error, created_at, kind, lane";
 
 /// How many effects of one run or event are shown.
@@ -30,16 +30,34 @@ pub(super) fn queue(
             (Some(named), Some((asked, stands))) if named == asked => Some(stands),
             (named, _) => named,
         };
-        new += db
-            .prepare_cached(
-                "INSERT INTO effects (key, kind, lane, effect, run_id, event_id, head, due_at, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6,
-                         NOT EXISTS (SELECT 1 FROM effects INDEXED BY effects_open
-                                     WHERE lane = ?3 AND settled_at IS NULL),
-                         ?7, ?7)
-                 ON CONFLICT (key) DO NOTHING",
-            )?
-            .execute(params![
+        new += usize::from(put(db, effect, run, at, None)?.is_some());
+    }
+    Ok(new)
+}
+
+/// Puts one effect into the outbox. Nothing when its key is there already. A delivery is never the head of a lane: its endpoint sets the pace.
+pub(super) fn put(
+    db: &Connection,
+    effect: &NewEffect,
+    run: Option<RunId>,
+    at: DateTime<Utc>,
+    claimed_until: Option<DateTime<Utc>>,
+) -> Result<Option<EffectSeq>, Fault> {
+    let post = effect.effect.post();
+    let put = db
+        .prepare_cached(
+            "INSERT INTO effects (key, kind, lane, effect, run_id, event_id, head, created_at,
+                                  due_at, state, attempts,
+                                  delivery, endpoint, topic, webhook, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+                     ?8 IS NULL AND NOT EXISTS (SELECT 1 FROM effects INDEXED BY effects_open
+                                                WHERE lane = ?3 AND settled_at IS NULL),
+                     ?7, coalesce(?13, ?7), iif(?13 IS NULL, 'pending', 'in_flight'), ?13 IS NOT NULL,
+                     ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (key) DO NOTHING RETURNING seq",
+        )?
+        .query_row(
+            params![
                 effect.key.as_str(),
                 effect.effect.kind(),
                 effect.effect.lane(),
@@ -47,9 +65,17 @@ pub(super) fn queue(
                 run.map(|run| run.to_string()),
                 effect.event.as_ref().map(|event| event.as_str()),
                 millis(at),
-            ])?;
-    }
-    Ok(new)
+                post.map(|post| post.delivery),
+                post.map(|post| post.endpoint),
+                post.map(|post| post.topic),
+                post.and_then(|post| post.webhook),
+                post.and_then(|post| post.message),
+                claimed_until.map(millis),
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(put.map(EffectSeq))
 }
 
 /// The head of a lane.
@@ -184,10 +210,7 @@ pub(super) fn claim(db: &Connection, order: ClaimEffect) -> Result<Option<u32>, 
     if state.is_final() {
         return Ok(None);
     }
-    db.prepare_cached(
-        "UPDATE attempts SET ended_at = ?2, outcome = 'interrupted' WHERE effect_seq = ?1 AND ended_at IS NULL",
-    )?
-    .execute(params![order.effect.0, at])?;
+    interrupt(db, order.effect, order.at)?;
     let attempt = attempts + 1;
     db.prepare_cached("INSERT INTO attempts (effect_seq, attempt, started_at) VALUES (?1, ?2, ?3)")?
         .execute(params![order.effect.0, attempt, at])?;
@@ -199,18 +222,32 @@ pub(super) fn claim(db: &Connection, order: ClaimEffect) -> Result<Option<u32>, 
     Ok(Some(attempt))
 }
 
+/// Marks an attempt that has no end: it was cut off.
+pub(super) fn interrupt(db: &Connection, effect: EffectSeq, at: DateTime<Utc>) -> Result<(), Fault> {
+    db.prepare_cached(
+        "UPDATE attempts SET ended_at = ?2, outcome = 'interrupted' WHERE effect_seq = ?1 AND ended_at IS NULL",
+    )?
+    .execute(params![effect.0, millis(at)])?;
+    Ok(())
+}
+
+/// An outcome as columns: its word, the result, the error.
+pub(super) fn words(outcome: &AttemptOutcome) -> (&'static str, Option<&String>, Option<&String>) {
+    match outcome {
+        AttemptOutcome::Done { result } => ("done", Some(result), None),
+        AttemptOutcome::Retry { error, .. } => ("retry", None, Some(error)),
+        AttemptOutcome::Dead { error } => ("dead", None, Some(error)),
+        AttemptOutcome::Undeliverable { error } => ("undeliverable", None, Some(error)),
+    }
+}
+
 /// Writes down what became of an attempt. What the far side has, it has, even if a later attempt is under way by now;
 /// any other news of an attempt that is not the last one only completes its row.
 pub(super) fn settle(db: &Connection, order: &SettleEffect) -> Result<(), Fault> {
     let Some((state, attempts)) = standing(db, order.effect)? else {
         return Err(unknown(order.effect));
     };
-    let (word, result, error) = match &order.outcome {
-        AttemptOutcome::Done { result } => ("done", Some(result), None),
-        AttemptOutcome::Retry { error, .. } => ("retry", None, Some(error)),
-        AttemptOutcome::Dead { error } => ("dead", None, Some(error)),
-        AttemptOutcome::Undeliverable { error } => ("undeliverable", None, Some(error)),
-    };
+    let (word, result, error) = words(&order.outcome);
     db.prepare_cached(
         "UPDATE attempts SET ended_at = ?3, outcome = ?4, result = ?5, error = ?6
          WHERE effect_seq = ?1 AND attempt = ?2 AND (ended_at IS NULL OR outcome = 'interrupted')",
@@ -250,7 +287,7 @@ pub(super) fn settle(db: &Connection, order: &SettleEffect) -> Result<(), Fault>
     Ok(())
 }
 
-fn standing(db: &Connection, effect: EffectSeq) -> Result<Option<(EffectState, u32)>, Fault> {
+pub(super) fn standing(db: &Connection, effect: EffectSeq) -> Result<Option<(EffectState, u32)>, Fault> {
     let found: Option<(String, u32)> = db
         .prepare_cached("SELECT state, attempts FROM effects WHERE seq = ?1")?
         .query_row([effect.0], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -260,7 +297,7 @@ fn standing(db: &Connection, effect: EffectSeq) -> Result<Option<(EffectState, u
         .transpose()
 }
 
-fn unknown(effect: EffectSeq) -> Fault {
+pub(super) fn unknown(effect: EffectSeq) -> Fault {
     Fault::wrong(format!("there is no effect {effect} in the outbox"))
 }
 
@@ -287,7 +324,7 @@ pub(super) fn of(db: &Connection, order: &EffectsOf) -> Result<Vec<StoredEffect>
     Ok(effects)
 }
 
-fn stored(row: &Row<'_>) -> Result<StoredEffect, Fault> {
+pub(super) fn stored(row: &Row<'_>) -> Result<StoredEffect, Fault> {
     Ok(StoredEffect {
         seq: EffectSeq(get(row, "seq")?),
         key: text(row, "key")?.parse()?,

@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "gate policies",
         sql: include_str!("../migrations/0002_gate_policies.sql"),
     },
+    Migration {
+        version: 3,
+        name: "deliveries",
+        sql: include_str!("../migrations/0003_deliveries.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

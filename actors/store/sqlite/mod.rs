@@ -4,10 +4,12 @@ mod approvals;
 mod audit;
 mod columns;
 mod counts;
+mod deliveries;
 mod effects;
 mod events;
 mod fault;
 mod fold;
+mod health;
 mod keep;
 mod keys;
 mod migrate;
@@ -39,13 +41,11 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, Opened, Page, RawBody, Recorded, Redelivered, RunRecord,
+    RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
-    EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
-    OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
-    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns, ClaimDelivery, DueDeliveries, ListDeliveries, QueueDeliveries, ReadDelivery, ReadDueDeliveries, RecoverDeliveries, Redeliver, SetWebhook, SettleDeliveries, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -496,6 +496,46 @@ impl Store for SqliteStore {
 
     fn effects_of(&self, order: EffectsOf) -> Pending<Vec<StoredEffect>> {
         self.read(move |db| effects::of(db, &order))
+    }
+
+    fn queue_deliveries(&self, order: QueueDeliveries) -> Pending<Vec<Option<EffectSeq>>> {
+        self.write(move |db| deliveries::queue(db, &order))
+    }
+
+    fn read_due_deliveries(&self, order: ReadDueDeliveries) -> Pending<DueDeliveries> {
+        self.read(move |db| deliveries::read_due(db, &order))
+    }
+
+    fn claim_delivery(&self, order: ClaimDelivery) -> Pending<Option<u32>> {
+        self.write(move |db| deliveries::claim(db, order))
+    }
+
+    fn settle_deliveries(&self, order: SettleDeliveries) -> Pending<()> {
+        self.write(move |db| deliveries::settle(db, &order))
+    }
+
+    fn recover_deliveries(&self, order: RecoverDeliveries) -> Pending<usize> {
+        self.write(move |db| deliveries::recover(db, order))
+    }
+
+    fn list_deliveries(&self, order: ListDeliveries) -> Pending<Page<DeliveryRow>> {
+        self.read(move |db| deliveries::list(db, &order.0))
+    }
+
+    fn read_delivery(&self, order: ReadDelivery) -> Pending<Option<DeliveryDetail>> {
+        self.read(move |db| deliveries::read(db, &order.id))
+    }
+
+    fn redeliver(&self, order: Redeliver) -> Pending<Redelivered> {
+        self.write(move |db| deliveries::redeliver(db, &order))
+    }
+
+    fn webhook_stats(&self, _: WebhookStats) -> Pending<Vec<WebhookHealth>> {
+        self.read(health::all)
+    }
+
+    fn set_webhook(&self, order: SetWebhook) -> Pending<bool> {
+        self.write(move |db| health::set(db, &order))
     }
 
     fn claim_key(&self, order: ClaimKey) -> Pending<Claimed> {

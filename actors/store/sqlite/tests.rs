@@ -376,37 +376,41 @@ async fn the_file_is_durable_and_its_owners_alone() {
     }
 }
 
-const SECOND: &[Migration] = &[
-    MIGRATIONS[0],
-    Migration {
-        version: 2,
-        name: "moods",
-        sql: "ALTER TABLE events ADD COLUMN mood TEXT; UPDATE events SET mood = 'calm';",
-    },
-];
+/// The version that the program knows.
+fn known() -> i32 {
+    MIGRATIONS.last().expect("there is one").version
+}
 
-/// What a program of the first version knew.
-const FIRST: &[Migration] = &[MIGRATIONS[0]];
+/// The shape of the program that comes after this one.
+fn and_then(name: &'static str, sql: &'static str) -> Vec<Migration> {
+    let mut migrations = MIGRATIONS.to_vec();
+    migrations.push(Migration {
+        version: known() + 1,
+        name,
+        sql,
+    });
+    migrations
+}
 
-const BROKEN: &[Migration] = &[
-    MIGRATIONS[0],
-    Migration {
-        version: 2,
-        name: "broken",
-        sql: "DELETE FROM event_bodies; INSERT INTO no_such_table VALUES (1);",
-    },
-];
+fn next() -> Vec<Migration> {
+    and_then(
+        "moods",
+        "ALTER TABLE events ADD COLUMN mood TEXT; UPDATE events SET mood = 'calm';",
+    )
+}
 
-const ORPHANING: &[Migration] = &[
-    MIGRATIONS[0],
-    Migration {
-        version: 2,
-        name: "orphaning",
-        sql: "DELETE FROM events;",
-    },
-];
+fn broken() -> Vec<Migration> {
+    and_then(
+        "broken",
+        "DELETE FROM event_bodies; INSERT INTO no_such_table VALUES (1);",
+    )
+}
 
-fn open_with(folder: &Folder, migrations: &'static [Migration]) -> Result<SqliteStore, OpenError> {
+fn orphaning() -> Vec<Migration> {
+    and_then("orphaning", "DELETE FROM events;")
+}
+
+fn open_with(folder: &Folder, migrations: &[Migration]) -> Result<SqliteStore, OpenError> {
     SqliteStore::open_with(SqliteOptions::at(folder.file()), Arc::new(Still), migrations)
 }
 
@@ -419,7 +423,7 @@ fn version(path: &Path) -> i32 {
 #[actix::test]
 async fn a_migration_takes_a_copy_before_its_first_statement() {
     let folder = ground();
-    let store = open_with(&folder, FIRST).expect("it opens");
+    let store = folder.opens();
     for n in 0..10 {
         store
             .record_event(event(&format!("d-{n}"), 3_000))
@@ -434,14 +438,14 @@ async fn a_migration_takes_a_copy_before_its_first_statement() {
     drop(store);
     let crash = folder.0.path().join("crash");
     let file = crash.join("firstlight.db");
-    let store = SqliteStore::open_with(SqliteOptions::at(&file), Arc::new(Still), SECOND).expect("it opens");
+    let store = SqliteStore::open_with(SqliteOptions::at(&file), Arc::new(Still), &next()).expect("it opens");
     let moods =
         store.read(|db| Ok(db.query_row("SELECT count(*) FROM events WHERE mood = 'calm'", [], |row| row.get(0))?));
     assert_eq!(moods.await, Ok(10_i64));
     drop(store);
-    assert_eq!(version(&file), 2);
+    assert_eq!(version(&file), known() + 1);
 
-    let copy = crash.join("firstlight.db.before-v2-20270115T080000Z");
+    let copy = crash.join(format!("firstlight.db.before-v{}-20270115T080000Z", known() + 1));
     let mut names: Vec<_> = std::fs::read_dir(&crash)
         .expect("readable")
         .map(|e| e.expect("readable").path())
@@ -449,35 +453,38 @@ async fn a_migration_takes_a_copy_before_its_first_statement() {
     names.sort();
     assert_eq!(names, [file.clone(), copy.clone()]);
     // The copy is a whole store of the version before, that the older program opens.
-    assert_eq!(version(&copy), 1);
-    let old = SqliteStore::open_with(SqliteOptions::at(&copy), Arc::new(Still), FIRST).expect("it opens");
+    assert_eq!(version(&copy), known());
+    let old = SqliteStore::open(SqliteOptions::at(&copy), Arc::new(Still)).expect("it opens");
     assert_eq!(old.count_store(CountStore).await.expect("counted").unsettled_events, 10);
     drop(old);
     // Opened once more there is nothing to do, and no second copy.
     let before = std::fs::read_dir(&crash).expect("readable").count();
-    drop(SqliteStore::open_with(SqliteOptions::at(&file), Arc::new(Still), SECOND).expect("it opens"));
+    drop(SqliteStore::open_with(SqliteOptions::at(&file), Arc::new(Still), &next()).expect("it opens"));
     assert_eq!(std::fs::read_dir(&crash).expect("readable").count(), before);
 }
 
 #[test]
 fn a_fresh_file_needs_no_copy() {
     let folder = ground();
-    drop(open_with(&folder, SECOND).expect("it opens"));
+    drop(open_with(&folder, &next()).expect("it opens"));
     assert_eq!(folder.names(), ["firstlight.db"]);
-    assert_eq!(version(&folder.file()), 2);
+    assert_eq!(version(&folder.file()), known() + 1);
 }
 
 #[actix::test]
 async fn a_migration_that_fails_leaves_the_file_as_it_was() {
-    for migrations in [BROKEN, ORPHANING] {
+    for migrations in [broken(), orphaning()] {
         let folder = ground();
-        let store = open_with(&folder, FIRST).expect("it opens");
+        let store = folder.opens();
         store.record_event(event("d-1", 10)).await.expect("recorded");
         drop(store);
-        let error = open_with(&folder, migrations).expect_err("it fails");
-        assert!(matches!(error, OpenError::Migration { version: 2, .. }), "{error:?}");
-        assert_eq!(version(&folder.file()), 1);
-        let store = open_with(&folder, FIRST).expect("it opens");
+        let error = open_with(&folder, &migrations).expect_err("it fails");
+        assert!(
+            matches!(error, OpenError::Migration { version, .. } if version == known() + 1),
+            "{error:?}"
+        );
+        assert_eq!(version(&folder.file()), known());
+        let store = folder.opens();
         let read = store.read_event(ReadEvent { id: "d-1".into() }).await.expect("read");
         assert!(read.is_some(), "the event and its body are there");
     }
@@ -486,15 +493,17 @@ async fn a_migration_that_fails_leaves_the_file_as_it_was() {
 #[test]
 fn a_file_of_a_newer_program_is_refused() {
     let folder = ground();
-    drop(open_with(&folder, SECOND).expect("it opens"));
-    let error = open_with(&folder, FIRST).expect_err("it is refused");
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }));
+    drop(open_with(&folder, &next()).expect("it opens"));
+    let error = folder
+        .opens_with(SqliteOptions::at(folder.file()))
+        .expect_err("it is refused");
+    assert!(matches!(error, OpenError::Newer { found, known: ours, .. } if found == ours + 1));
     let words = error.to_string();
     assert!(
-        words.contains("of version 2") && words.contains("before-v2-"),
+        words.contains(&format!("of version {}", known() + 1)) && words.contains(&format!("before-v{}-", known() + 1)),
         "{words}"
     );
-    assert_eq!(version(&folder.file()), 2);
+    assert_eq!(version(&folder.file()), known() + 1);
 }
 
 #[test]

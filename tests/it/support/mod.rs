@@ -3,6 +3,8 @@
 pub(crate) mod app;
 pub(crate) mod clock;
 pub(crate) mod inside;
+pub(crate) mod integrations;
 pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;
+pub(crate) mod receiver;

@@ -78,13 +78,16 @@ fn every_message_says_who_sends_it_who_handles_it_and_what_comes_back() {
 
 /// What the docs of messages call each actor.
 const CALLED: &[(&str, &str)] = &[
+    ("DeliveryRetrier", "delivery retrier"),
     ("Dispatcher", "dispatcher"),
     ("GithubClient", "GitHub client"),
     ("GithubConnector", "GitHub connector"),
+    ("Nudges", "nudges"),
     ("Replier", "replier"),
     ("GateKeeper", "gate keeper"),
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),
+    ("StateWriter", "state writer"),
     ("StoreDoor", "store"),
 ];
 

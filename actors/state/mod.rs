@@ -1,0 +1,12 @@
+//! The integrations' state: `integrations.json`, its shape, its rules and its one writer. Alone writes that file; knows domain, messages, clock and diagnostics.
+
+mod file;
+mod lock;
+mod normalize;
+mod registry;
+mod shape;
+mod writer;
+
+pub use normalize::{normalize_state, normalize_url};
+pub use shape::State;
+pub use writer::{StateConfig, StateWriter};
