@@ -13,13 +13,15 @@ use crate::house::{Bells, Knock};
 use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
-    DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks, PingWebhook,
-    RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
+    AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks,
+    PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
 };
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::KeepDefinitions;
-use crate::outbound::{DeliveryConfig, DeliveryDoors, DeliveryRetrier, Nudges, Replier, ReplierDoors};
+use crate::outbound::{
+    DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Nudges, Replier, ReplierDoors,
+};
 use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
@@ -39,6 +41,8 @@ pub struct SystemConfig {
     pub state: StateConfig,
     /// How deliveries leave.
     pub deliveries: DeliveryConfig,
+    /// Where automatic commits go.
+    pub git: GitConfig,
 }
 
 /// What the delivery retrier is asked for.
@@ -75,6 +79,25 @@ pub struct StateDoors {
     pub set_git_auto_commit: Recipient<SetGitAutoCommitConfig>,
 }
 
+/// Doors that are the same in every thread: what the front of the house may say to the actors.
+#[derive(Clone)]
+pub struct FrontDoors {
+    /// A run is asked for without an event.
+    pub dispatch: Recipient<DispatchWorkflow>,
+    /// A run is started once more.
+    pub retry: Recipient<RetryRun>,
+    /// A run is stopped.
+    pub cancel: Recipient<CancelRun>,
+    /// Runs wait.
+    pub start_run: Recipient<StartRun>,
+    /// The integrations' state.
+    pub state: StateDoors,
+    /// What is to leave towards webhooks and people.
+    pub deliveries: DeliveryOrders,
+    /// What would be committed.
+    pub auto_commit: Recipient<AutoCommit>,
+}
+
 /// The running actors, by their doors.
 pub struct System {
     store: Arc<dyn Store>,
@@ -83,6 +106,7 @@ pub struct System {
     keeper: Addr<GateKeeper>,
     replier: Addr<Replier>,
     retrier: Addr<DeliveryRetrier>,
+    git: Addr<GitCommitter>,
     state: Addr<StateWriter>,
     knock: Knock,
 }
@@ -122,12 +146,13 @@ impl System {
             bells.bell("replier"),
         )
         .start();
+        let git = GitCommitter::new(config.git, clock.clone(), bells.bell("git committer")).start();
         let retrier = DeliveryRetrier::new(
             DeliveryDoors {
                 endpoints: state.clone().recipient(),
                 keep: state.clone().recipient(),
                 git: state.clone().recipient(),
-                commit: None,
+                commit: Some(git.clone().recipient()),
                 due: door.clone().recipient(),
                 claim: door.clone().recipient(),
                 settle: door.clone().recipient(),
@@ -204,6 +229,7 @@ impl System {
             keeper,
             replier,
             retrier,
+            git,
             state,
             knock,
         })
@@ -226,33 +252,22 @@ impl System {
         )
     }
 
-    /// The door of those who bring no event.
+    /// The doors of the front of the house.
     #[must_use]
-    pub fn dispatch(&self) -> Recipient<DispatchWorkflow> {
-        self.dispatcher.clone().recipient()
-    }
-
-    /// Where a run is started once more.
-    #[must_use]
-    pub fn retry(&self) -> Recipient<RetryRun> {
-        self.dispatcher.clone().recipient()
-    }
-
-    /// Where a run is stopped.
-    #[must_use]
-    pub fn cancel(&self) -> Recipient<CancelRun> {
-        self.supervisor.clone().recipient()
-    }
-
-    /// Who has to know that runs wait.
-    #[must_use]
-    pub fn start_run(&self) -> Recipient<StartRun> {
-        self.supervisor.clone().recipient()
+    pub fn front(&self) -> FrontDoors {
+        FrontDoors {
+            dispatch: self.dispatcher.clone().recipient(),
+            retry: self.dispatcher.clone().recipient(),
+            cancel: self.supervisor.clone().recipient(),
+            start_run: self.supervisor.clone().recipient(),
+            state: self.state(),
+            deliveries: self.deliveries(),
+            auto_commit: self.git.clone().recipient(),
+        }
     }
 
     /// The delivery retrier, for those who want something out.
-    #[must_use]
-    pub fn deliveries(&self) -> DeliveryOrders {
+    fn deliveries(&self) -> DeliveryOrders {
         let retrier = &self.retrier;
         DeliveryOrders {
             emit: retrier.clone().recipient(),
@@ -264,8 +279,7 @@ impl System {
     }
 
     /// The state writer, for those who ask or tell it something.
-    #[must_use]
-    pub fn state(&self) -> StateDoors {
+    fn state(&self) -> StateDoors {
         let state = &self.state;
         StateDoors {
             state: state.clone().recipient(),
@@ -290,7 +304,8 @@ impl System {
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, keeper, replier, retrier, state));
+            let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
+            let now = Some((dispatcher, supervisor, keeper, replier, retrier, git, state));
             if now == before {
                 return;
             }
@@ -306,6 +321,7 @@ impl System {
             self.supervisor.send(Finish).await,
             self.replier.send(Finish).await,
             self.retrier.send(Finish).await,
+            self.git.send(Finish).await,
             self.state.send(Finish).await,
         ] {
             if finished.is_err() {

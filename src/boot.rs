@@ -12,7 +12,7 @@ use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
-use actors::outbound::{Defaults, DeliveryConfig, Guard, Mail, MailServer, SystemResolver};
+use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
 use actors::state::StateConfig;
 use actors::store::Store;
@@ -139,6 +139,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         github: github_client(settings)?,
         state: StateConfig::of(state_dir),
         deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
+        git: GitConfig {
+            repository: settings.git_auto_commit.repository.clone(),
+            paths: settings.git_auto_commit.paths.clone(),
+        },
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
@@ -273,10 +277,7 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
         Arc::new(rules),
         Arc::clone(shared),
         Arc::new(system.store_door()),
-        system.dispatch(),
-        system.retry(),
-        system.cancel(),
-        system.start_run(),
+        system.front(),
     )
 }
 

@@ -195,8 +195,45 @@ pub struct Notified {
     pub delivery: Option<DeliveryReport>,
 }
 
+/// The seed's `resolveEventName`: which event a call of another tool is, if it is one. A call that failed is none.
+///
+/// `task_update` counts only when the status is `done` (any case), read from the arguments, else from the result.
+#[must_use]
+pub fn resolve_event_name(tool: &str, args: &Value, result: &Value) -> Option<IntegrationEvent> {
+    if failed(result) {
+        return None;
+    }
+    match tool {
+        "audit_session_start" => Some(IntegrationEvent::SessionStart),
+        "audit_session_end" => Some(IntegrationEvent::SessionEnd),
+        "task_create" | "task_create_batch" => Some(IntegrationEvent::TaskCreated),
+        "task_update" => {
+            let status = |from: &Value| from["status"].as_str().map(str::to_owned);
+            let status = status(args)
+                .or_else(|| status(result))
+                .or_else(|| status(&result["task"]));
+            status
+                .is_some_and(|status| status.trim().eq_ignore_ascii_case("done"))
+                .then_some(IntegrationEvent::TaskCompleted)
+        }
+        "task_sync_to_gsd" => Some(IntegrationEvent::TaskSync),
+        "roadmap_export_to_gsd" => Some(IntegrationEvent::RoadmapExported),
+        _ => None,
+    }
+}
+
+/// Whether the result of a tool says that it failed, in one of the ways in which tools say that.
+fn failed(result: &Value) -> bool {
+    result["isError"] == true
+        || result["success"] == false
+        || result["ok"] == false
+        || !matches!(result["error"], Value::Null | Value::Bool(false))
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -219,5 +256,50 @@ mod tests {
         let channels: Vec<_> = Channel::ALL.iter().map(|channel| channel.as_str()).collect();
         assert_eq!(channels, ["slack", "discord", "email", "webhook"]);
         assert_eq!(MOST_NOTIFICATIONS, 200);
+    }
+
+    #[test]
+    fn tools_are_mapped_to_events_by_the_seeds_table() {
+        use IntegrationEvent::*;
+        let (nothing, fine) = (json!({}), json!({ "success": true }));
+        let rows = [
+            ("audit_session_start", json!({}), Some(SessionStart)),
+            ("audit_session_end", json!({}), Some(SessionEnd)),
+            ("task_create", json!({}), Some(TaskCreated)),
+            ("task_create_batch", json!({}), Some(TaskCreated)),
+            ("task_update", json!({ "status": "done" }), Some(TaskCompleted)),
+            ("task_update", json!({ "status": "Done" }), Some(TaskCompleted)),
+            ("task_update", json!({ "status": "open" }), None),
+            ("task_update", json!({}), None),
+            ("task_sync_to_gsd", json!({}), Some(TaskSync)),
+            ("roadmap_export_to_gsd", json!({}), Some(RoadmapExported)),
+            ("anything_else", json!({ "status": "done" }), None),
+            ("", json!(null), None),
+        ];
+        for (tool, args, event) in rows {
+            assert_eq!(resolve_event_name(tool, &args, &fine), event, "{tool} {args}");
+        }
+        assert_eq!(
+            resolve_event_name("task_update", &nothing, &json!({ "status": "done" })),
+            Some(TaskCompleted),
+            "the result says it where the arguments do not"
+        );
+        assert_eq!(
+            resolve_event_name(
+                "task_update",
+                &json!({ "status": "open" }),
+                &json!({ "status": "done" })
+            ),
+            None,
+            "what was asked for counts before what came back"
+        );
+        for failed in [
+            json!({ "isError": true }),
+            json!({ "success": false }),
+            json!({ "ok": false }),
+            json!({ "error": "no such task" }),
+        ] {
+            assert_eq!(resolve_event_name("task_create", &nothing, &failed), None, "{failed}");
+        }
     }
 }

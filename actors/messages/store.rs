@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WorkflowName, DeliveryDetail, DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, Redelivered, WebhookHealth, WebhookMessage,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, DeliveryDetail,
+    DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectSeq, EventFilter, EventSeq, NewEffect, NewEvent,
+    NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Responder, RunFilter, RunId, RunRecord,
+    RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WebhookHealth, WebhookMessage, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.

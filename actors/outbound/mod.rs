@@ -2,6 +2,7 @@
 
 mod backoff;
 mod deliverer;
+mod git;
 pub mod guard;
 mod mail;
 mod notifier;
@@ -14,6 +15,7 @@ mod schedule;
 mod seal;
 mod sign;
 
+pub use git::{GitCommitter, GitConfig};
 pub use guard::{Guard, Resolver, SystemResolver};
 pub use mail::{Mail, MailServer};
 pub use nudges::Nudges;

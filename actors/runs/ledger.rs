@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use super::process::Stop;
 use super::runner::House;
-use crate::domain::{NewEffect, RunId, RunStatus, Step};
+use super::say;
+use crate::domain::{NewEffect, RunStatus, RunSummary, Step};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{RecordStep, StepTaken, StoreError};
 

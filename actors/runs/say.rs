@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::{ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary, Step};
+use crate::domain::{
+    ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary, Step,
+};
 use crate::runs::config::LifeEvents;
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};

@@ -39,7 +39,7 @@ const UNTIL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Works through a run until it rests, and says how that came about.
 pub(crate) async fn tell(record: RunRecord, house: House, stop: watch::Receiver<Stop>) -> RunEnding {
-    let mut ledger = Ledger::new(record.summary.id, house.clone(), stop.clone());
+    let mut ledger = Ledger::new(record.summary.clone(), house.clone(), stop.clone());
     let read = Workflow::from_bundle(&record.definition)
         .map_err(|error| error.to_string())
         .and_then(|workflow| Graph::of(&workflow).map(|graph| (workflow, graph)));

@@ -18,7 +18,12 @@ use crate::domain::{
     RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
-ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns, ClaimDelivery, DueDeliveries, ListDeliveries, QueueDeliveries, ReadDelivery, ReadDueDeliveries, RecoverDeliveries, Redeliver, SetWebhook, SettleDeliveries, WebhookStats,
+    ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
+    EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListDeliveries, ListEvents,
+    ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
+    ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverDeliveries, RecoverRuns,
+    Redeliver, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult,
+    SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and

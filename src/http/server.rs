@@ -21,6 +21,7 @@ use actors::messages::store::{
     ReadEvent, RecordAudit,
 };
 use actors::store::StoreDoor;
+use actors::system::FrontDoors;
 use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 
@@ -128,20 +129,13 @@ pub struct HttpDoor {
     rules: Arc<GithubRules>,
     shared: Arc<HttpShared>,
     store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
-    dispatch: Recipient<DispatchWorkflow>,
-    retry: Recipient<RetryRun>,
-    cancel: Recipient<CancelRun>,
-    start_run: Recipient<StartRun>,
+    front: FrontDoors,
     running: Option<ServerHandle>,
 }
 
 impl HttpDoor {
     /// A server that is not open yet. `store` opens a door to the store in the thread that calls it.
     #[must_use]
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a different door or value, named by its type; boot alone calls this"
-    )]
     pub fn new(
         name: &'static str,
         listen: SocketAddr,
@@ -149,10 +143,7 @@ impl HttpDoor {
         rules: Arc<GithubRules>,
         shared: Arc<HttpShared>,
         store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
-        dispatch: Recipient<DispatchWorkflow>,
-        retry: Recipient<RetryRun>,
-        cancel: Recipient<CancelRun>,
-        start_run: Recipient<StartRun>,
+        front: FrontDoors,
     ) -> Self {
         Self {
             name,
@@ -161,10 +152,7 @@ impl HttpDoor {
             rules,
             shared,
             store,
-            dispatch,
-            retry,
-            cancel,
-            start_run,
+            front,
             running: None,
         }
     }
@@ -175,8 +163,7 @@ impl HttpDoor {
             Arc::clone(&self.shared),
             Arc::clone(&self.store),
         );
-        let (dispatch, cancel, start_run) = (self.dispatch.clone(), self.cancel.clone(), self.start_run.clone());
-        let retry = self.retry.clone();
+        let front = self.front.clone();
         let shared = Data::from(shared);
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
@@ -185,10 +172,10 @@ impl HttpDoor {
             let store = store();
             let doors = HttpDoors {
                 deliver: connector.recipient(),
-                dispatch: dispatch.clone(),
-                retry: retry.clone(),
-                cancel: cancel.clone(),
-                start_run: start_run.clone(),
+                dispatch: front.dispatch.clone(),
+                retry: front.retry.clone(),
+                cancel: front.cancel.clone(),
+                start_run: front.start_run.clone(),
                 count: store.clone().recipient(),
                 list_events: store.clone().recipient(),
                 read_event: store.clone().recipient(),

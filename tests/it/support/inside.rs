@@ -6,13 +6,15 @@ use actors::clock::SharedClock;
 use actors::dispatch::{DispatcherRules, Routes};
 use actors::domain::{
     Approval, ApprovalId, Cause, Decided, Decision, ManagedRepos, NewRun, Overlap, ReplyTo, RepoName, Responder,
-    RunContext, RunId, RunRecord, StoredEffect, Subject, TriggerType, Via, Workflow,
+    RunContext, RunId, RunRecord, Secret, StoredEffect, Subject, TriggerType, Via, Workflow,
 };
 use actors::github::{AppCredentials, Credentials, GithubClientConfig};
 use actors::house::{Belfry, Bells};
 use actors::messages::runs::StartRun;
 use actors::messages::store::{Answer, Decide, EffectsOf, KeepDefinitions, LoadRun, OpenGates, OpenRuns, ReadApproval};
+use actors::outbound::{DeliveryConfig, GitConfig, Guard, SystemResolver};
 use actors::runs::RunsConfig;
+use actors::state::StateConfig;
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use actors::system::{System, SystemConfig};
@@ -68,6 +70,13 @@ impl Inside {
             },
             runs: config.clone(),
             github: GithubClientConfig::new(github.url().parse().expect("a URL"), credentials),
+            state: StateConfig::of(folder.path()),
+            deliveries: DeliveryConfig::new(
+                Guard::new(Vec::new(), |_| true),
+                Arc::new(SystemResolver),
+                Secret::new("a key of the tests"),
+            ),
+            git: GitConfig::default(),
         };
         let system = System::start(store.clone(), system_config, &clock, &bells)
             .await
@@ -126,7 +135,7 @@ impl Inside {
             created_at: self.clock.now(),
         };
         self.store.open_runs(OpenRuns(vec![new])).await.expect("opens");
-        self.system.start_run().send(StartRun).await.expect("alive");
+        self.system.front().start_run.send(StartRun).await.expect("alive");
         id
     }
 
@@ -163,7 +172,7 @@ impl Inside {
             at: self.clock.now(),
         };
         let decided = self.store.decide(Decide(answer)).await.expect("takes");
-        self.system.start_run().send(StartRun).await.expect("alive");
+        self.system.front().start_run.send(StartRun).await.expect("alive");
         decided
     }
 
