@@ -21,7 +21,7 @@ use actors::system::{System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
 
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens, TrustedProxies};
+use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens, TrustedProxies, collect_metrics};
 use crate::secrets::SecretsFolder;
 use crate::settings::{self, Loaded, Settings};
 
@@ -127,6 +127,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
 
     // What it brings is chosen once per process; a second choice, in a test, is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    collect_metrics();
     let (bells, belfry) = Bells::hang();
     let config = SystemConfig {
         dispatcher: DispatcherRules {
@@ -146,7 +147,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
-    let shared = Arc::new(HttpShared::new(
+    let mut shared = HttpShared::new(
         !settings.github.webhook_secret.is_empty(),
         BodyBudget::new(usize::try_from(settings.server.body_budget.bytes()).unwrap_or(usize::MAX)),
         Admin::new(password, Tokens::new(&admin_secret)),
@@ -160,7 +161,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         trusted_proxies(settings),
         state_dir.join("runs"),
         clock,
-    ));
+    );
+    shared.metrics_public = settings.metrics.public;
+    shared.public_url = settings.server.public_url.as_ref().map(|url| url.url().clone());
+    let shared = Arc::new(shared);
     let mut registry = ConnectorRegistry::default();
     if settings.serves_http() {
         registry.register(Box::new(http_door(settings, &system, &shared)))?;

@@ -5,5 +5,7 @@ pub mod cli;
 pub mod demo;
 pub mod http;
 pub mod logging;
+pub mod mcp;
 mod secrets;
 pub mod settings;
+pub mod tools;

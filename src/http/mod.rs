@@ -7,6 +7,9 @@ mod body;
 mod github;
 mod health;
 mod idempotency;
+mod integrations;
+mod mcp;
+mod metrics;
 mod problem;
 mod proxies;
 mod routes;
@@ -14,5 +17,6 @@ mod server;
 
 pub use auth::{Admin, Claims, Tokens};
 pub use body::BodyBudget;
+pub use metrics::install as collect_metrics;
 pub use proxies::TrustedProxies;
 pub use server::{HttpDoor, HttpDoors, HttpShared};

@@ -6,17 +6,18 @@ use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
-use super::{admin, api, auth, github, health};
+use super::{admin, api, auth, github, health, integrations, mcp, metrics};
 
 /// Largest body of an API request, in bytes.
 const API_BODY_CAP: usize = 1024 * 1024;
 
-pub(crate) fn all(config: &mut ServiceConfig) {
+pub(crate) fn all(config: &mut ServiceConfig, tools: mcp::Service) {
     config
         .app_data(web::PayloadConfig::new(API_BODY_CAP))
         // Open to everybody: exact paths, never a prefix or a suffix.
         .route("/health", web::get().to(health::health))
         .route("/ready", web::get().to(health::ready))
+        .route("/metrics", web::get().to(metrics::show))
         .route("/webhooks/github", web::post().to(github::receive))
         .route("/admin/api/login", web::post().to(auth::login))
         .route("/admin/api/auth-required", web::get().to(auth::auth_required))
@@ -28,7 +29,16 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
+                .service(web::scope("/integrations").configure(integrations::routes))
                 .default_service(web::to(nothing_here)),
+        )
+        .service(
+            tools
+                .scope_with_path(auth::MCP)
+                .wrap(from_fn(mcp::introduce))
+                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::request_id))
+                .wrap(TracingLogger::default()),
         )
         .service(
             web::scope("/admin/api")
@@ -51,6 +61,9 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                     "/workflow-runs/{id}/phases/{phase}/log/stream",
                     web::get().to(admin::logs::follow),
                 )
+                .route("/deliveries", web::get().to(integrations::deliveries))
+                .route("/deliveries/{id}", web::get().to(integrations::delivery))
+                .route("/deliveries/{id}/redeliver", web::post().to(integrations::redeliver))
                 .route("/approvals", web::get().to(admin::approvals::list))
                 .route("/approvals/{id}", web::get().to(admin::approvals::one))
                 .route("/approvals/{id}/respond", web::post().to(admin::approvals::respond))

@@ -15,10 +15,11 @@ use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::Deliver;
+use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
     ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit,
+    ReadEvent, RecordAudit, Redeliver, WebhookStats,
 };
 use actors::store::StoreDoor;
 use actors::system::FrontDoors;
@@ -28,7 +29,9 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Admin;
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
-use super::{github, routes};
+use super::{github, mcp, routes};
+use crate::mcp::McpServer;
+use crate::tools::{HouseTools, StateTools, ToolDoors};
 
 /// Seconds that requests in flight have to finish when the server stops.
 const DRAIN_SECONDS: u64 = 20;
@@ -53,6 +56,10 @@ pub struct HttpShared {
     pub trusted: TrustedProxies,
     /// Where phase logs are: `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
+    /// How people and services reach this server from outside.
+    pub public_url: Option<url::Url>,
+    /// Whether `/metrics` needs no token.
+    pub metrics_public: bool,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -78,6 +85,8 @@ impl HttpShared {
             build_workflow,
             trusted,
             runs_dir,
+            public_url: None,
+            metrics_public: false,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -107,6 +116,10 @@ pub struct HttpDoors {
     pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
     pub(crate) start_run: Recipient<StartRun>,
+    pub(crate) tools: ToolDoors,
+    pub(crate) queued: Recipient<EffectsQueued>,
+    pub(crate) webhook_stats: Recipient<WebhookStats>,
+    pub(crate) redeliver: Recipient<Redeliver>,
     pub(crate) count: Recipient<CountStore>,
     pub(crate) list_events: Recipient<ListEvents>,
     pub(crate) read_event: Recipient<ReadEvent>,
@@ -164,11 +177,14 @@ impl HttpDoor {
             Arc::clone(&self.store),
         );
         let front = self.front.clone();
+        // Once for all workers, in this thread: its doors are doors of this thread.
+        let tools = tools_of(&front, &store(), &shared.clock);
+        let mcp = mcp::service(McpServer::over_http(tools), self.listen, shared.public_url.as_ref());
         let shared = Data::from(shared);
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
             let clock = shared.clock.clone();
-            let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock).start();
+            let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock.clone()).start();
             let store = store();
             let doors = HttpDoors {
                 deliver: connector.recipient(),
@@ -176,6 +192,10 @@ impl HttpDoor {
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
                 start_run: front.start_run.clone(),
+                tools: tools_of(&front, &store, &clock),
+                queued: front.deliveries.queued.clone(),
+                webhook_stats: store.clone().recipient(),
+                redeliver: store.clone().recipient(),
                 count: store.clone().recipient(),
                 list_events: store.clone().recipient(),
                 read_event: store.clone().recipient(),
@@ -193,7 +213,7 @@ impl HttpDoor {
                 .app_data(shared.clone())
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
-                .configure(routes::all)
+                .configure(|config| routes::all(config, mcp.clone()))
         })
         .workers(self.workers)
         .client_request_timeout(HEAD_PATIENCE)
@@ -236,5 +256,39 @@ impl Connector for HttpDoor {
                 server.stop(true).await;
             }
         })
+    }
+}
+
+/// The doors of the tools, by way of this thread's door to the store.
+pub(crate) fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) -> ToolDoors {
+    let (state, out) = (&front.state, &front.deliveries);
+    ToolDoors {
+        state: StateTools {
+            state: state.state.clone(),
+            webhooks: state.webhooks.clone(),
+            register: state.register.clone(),
+            delete: state.delete.clone(),
+            rotate: state.rotate.clone(),
+            git_auto_commit: state.git_auto_commit.clone(),
+            set_git_auto_commit: state.set_git_auto_commit.clone(),
+        },
+        house: Some(HouseTools {
+            emit: out.emit.clone(),
+            notify: out.notify.clone(),
+            ping: out.ping.clone(),
+            switch: out.switch.clone(),
+            auto_commit: front.auto_commit.clone(),
+            dispatch: front.dispatch.clone(),
+            start_run: front.start_run.clone(),
+            runs: store.clone().recipient(),
+            run: store.clone().recipient(),
+            events: store.clone().recipient(),
+            approvals: store.clone().recipient(),
+            decide: store.clone().recipient(),
+            deliveries: store.clone().recipient(),
+            delivery: store.clone().recipient(),
+            audit: store.clone().recipient(),
+        }),
+        clock: clock.clone(),
     }
 }

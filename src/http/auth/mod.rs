@@ -26,6 +26,10 @@ pub use self::tokens::{Claims, Tokens};
 use super::problem::Problem;
 use super::proxies::client_address;
 use super::server::{HttpDoors, HttpShared};
+use crate::tools::Scope;
+
+/// Where tools are called over HTTP.
+pub(crate) const MCP: &str = "/mcp";
 
 /// How long a token is valid.
 const TOKEN_DAYS: i64 = 7;
@@ -55,12 +59,13 @@ impl Admin {
     }
 
     /// A token for whoever knew the password.
-    fn issue(&self, clock: &SharedClock) -> String {
+    fn issue(&self, clock: &SharedClock, scope: Scope) -> String {
         let claims = Claims {
             exp: (clock.now() + TimeDelta::days(TOKEN_DAYS)).timestamp(),
             id: clock.fresh_id().to_string(),
             who: "admin".into(),
             method: "password".into(),
+            scope,
         };
         self.tokens.sign(&claims)
     }
@@ -71,6 +76,8 @@ impl Admin {
 pub(crate) struct Caller {
     /// For audit and runs.
     pub(crate) who: String,
+    /// What their token allows.
+    pub(crate) scope: Scope,
 }
 
 /// Lets a request pass whose bearer token is ours and has not run out.
@@ -79,16 +86,33 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let claims = bearer(request.request()).and_then(|token| shared.admin.tokens.verify(token, shared.clock.now()));
-    let Some(claims) = claims else {
+    let Some(claims) = claims(request.request(), &shared) else {
         let mut response = Problem::unauthorized().error_response();
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return Ok(request.into_response(response).map_into_right_body());
     };
-    request.extensions_mut().insert(Caller { who: claims.who });
+    let caller = Caller {
+        who: claims.who,
+        scope: claims.scope,
+    };
+    // What a tool may do is decided tool by tool; everywhere else a request that is no look changes something.
+    let looks = request.method().is_safe() || request.path() == MCP;
+    if caller.scope == Scope::Read && !looks {
+        let problem = Problem::new(
+            StatusCode::FORBIDDEN,
+            "this token may only look; sign in for one of scope operate",
+        );
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
+    request.extensions_mut().insert(caller);
     next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+/// What the bearer token of a request says, if it has a valid one.
+pub(crate) fn claims(request: &HttpRequest, shared: &HttpShared) -> Option<Claims> {
+    bearer(request).and_then(|token| shared.admin.tokens.verify(token, shared.clock.now()))
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {
@@ -112,7 +136,7 @@ pub(crate) async fn request_id(
     Ok(response)
 }
 
-/// `POST /admin/api/login {password}` → `{token}`.
+/// `POST /admin/api/login {password, scope?}` → `{token}`. `scope` is `read`, `operate` or `admin` (the default).
 pub(crate) async fn login(
     request: HttpRequest,
     body: Bytes,
@@ -135,13 +159,18 @@ pub(crate) async fn login(
             "too many wrong passwords; wait five minutes",
         ));
     }
-    let offered = serde_json::from_slice::<serde_json::Value>(&body)
-        .ok()
-        .and_then(|body| {
-            body.get("password")
-                .and_then(|password| password.as_str().map(str::to_owned))
-        })
+    let wish = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+    let offered = wish["password"]
+        .as_str()
+        .map(str::to_owned)
         .ok_or_else(|| Problem::bad_request("password required"))?;
+    let scope = match &wish["scope"] {
+        serde_json::Value::Null => Scope::Admin,
+        scope => scope
+            .as_str()
+            .and_then(Scope::from_text)
+            .ok_or_else(|| Problem::bad_request("scope must be read, operate or admin"))?,
+    };
     if !shared.admin.opens(&offered) {
         if let Some(from) = from {
             throttle().note_wrong(from, now);
@@ -151,7 +180,7 @@ pub(crate) async fn login(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid password"));
     }
     audit(&doors, &shared.clock, from, "ok").await;
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "token": shared.admin.issue(&shared.clock) })))
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "token": shared.admin.issue(&shared.clock, scope) })))
 }
 
 async fn audit(doors: &HttpDoors, clock: &SharedClock, from: Option<IpAddr>, result: &str) {

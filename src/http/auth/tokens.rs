@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::tools::Scope;
+
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
@@ -23,6 +25,13 @@ pub struct Claims {
     /// How they signed in.
     #[serde(default)]
     pub method: String,
+    /// What it allows; a token of the documented shape, which names none, allows everything.
+    #[serde(default = "everything")]
+    pub scope: Scope,
+}
+
+fn everything() -> Scope {
+    Scope::Admin
 }
 
 fn admin() -> String {
@@ -90,6 +99,7 @@ mod tests {
             id: "t-1".into(),
             who: "admin".into(),
             method: "password".into(),
+            scope: Scope::Admin,
         }
     }
 

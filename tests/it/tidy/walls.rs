@@ -103,7 +103,9 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
-    ("http", &["clock", "domain", "messages"], &[]),
+    ("http", &["clock", "domain", "messages"], &["mcp", "tools"]),
+    ("mcp", &[], &["tools"]),
+    ("tools", &["clock", "domain", "messages"], &[]),
     // Opens the house, so it names every room that has settings.
     (
         "boot",

@@ -1,0 +1,350 @@
+//! What the tools take: strict shapes, and the rules of their values. Pure; each refusal names the input and the limit.
+
+use actors::domain::{Channel, IntegrationEvent, Notification, Priority, Secret};
+use actors::messages::integrations::EmitWebhookEvent;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{ToolFault, known};
+
+/// Rows of a page unless the caller asks for fewer or more.
+const PAGE: usize = 50;
+/// Rows of a page at most.
+const PAGE_LIMIT: usize = 200;
+
+/// Nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// Input of `integration_webhook_register`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Register {
+    /// Where to deliver: an http or https URL, at most 2,048 characters. One that is registered already is updated.
+    pub(crate) url: String,
+    /// Names of events (session.start, session.end, task.created, task.completed, roadmap.exported, task.sync, error). Empty, or with `*`: all.
+    #[serde(default)]
+    pub(crate) events: Option<Vec<String>>,
+    /// Signs the deliveries; at most 1,024 bytes. Omitted: as it is; empty: no signature from now on.
+    #[serde(default)]
+    pub(crate) secret: Option<String>,
+}
+
+/// Input of `integration_webhook_delete`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delete {
+    /// The webhook's id, as the list shows it.
+    #[serde(rename = "webhookId", alias = "webhook_id")]
+    pub(crate) webhook_id: String,
+}
+
+/// Input of a rotation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotate {
+    /// The new secret; omitted: one is drawn.
+    #[serde(default)]
+    pub(crate) secret: Option<String>,
+}
+
+/// Input of `integration_git_auto_commit_set`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GitSet {
+    /// Whether anything is committed. Omitted: as it is.
+    #[serde(default)]
+    pub(crate) enabled: Option<bool>,
+    /// On which events. Omitted: as it is.
+    #[serde(default)]
+    pub(crate) on_events: Option<Vec<String>>,
+}
+
+/// Input of `integration_notify`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Notify {
+    /// slack, discord, email or webhook.
+    pub(crate) channel: String,
+    /// The text, 1 to 10,000 characters.
+    pub(crate) message: String,
+    /// low, normal (the default), high or critical.
+    #[serde(default)]
+    pub(crate) priority: Option<String>,
+    /// Where to post it (slack, discord, webhook). Omitted: stored only, or sent to the endpoint of the settings.
+    #[serde(default)]
+    pub(crate) webhook_url: Option<String>,
+    /// Handed on as they are: `attachments` for slack and webhook, `embeds` for discord. At most 100.
+    #[serde(default)]
+    pub(crate) attachments: Option<Vec<Value>>,
+    /// Milliseconds for one attempt, 100 to 30000; 5000 if omitted.
+    #[serde(default)]
+    pub(crate) timeout_ms: Option<i64>,
+    /// Attempts after the first, 0 to 10; 3 if omitted.
+    #[serde(default)]
+    pub(crate) retry_count: Option<i64>,
+}
+
+/// Input of `integration_emit_event`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Emit {
+    /// session.start, session.end, task.created, task.completed, roadmap.exported, task.sync or error.
+    #[serde(rename = "eventName", alias = "event_name")]
+    pub(crate) event_name: String,
+    /// A JSON object; empty if omitted.
+    #[serde(default)]
+    pub(crate) payload: Option<Map<String, Value>>,
+}
+
+/// A call of another tool.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ToolCall {
+    /// Name of the tool.
+    pub(crate) tool: String,
+    /// What it was called with.
+    #[serde(default)]
+    pub(crate) args: Value,
+    /// What it answered.
+    #[serde(default)]
+    pub(crate) result: Value,
+}
+
+/// An id.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Id {
+    /// The id, as the list shows it.
+    pub(crate) id: String,
+}
+
+/// Input of `runs_list`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Runs {
+    /// Only of this workflow.
+    pub(crate) workflow: Option<String>,
+    /// Only about this repository, owner/name.
+    pub(crate) repo: Option<String>,
+    /// queued, running, paused, succeeded, failed or cancelled.
+    pub(crate) status: Option<String>,
+    /// The `next` of the page before.
+    pub(crate) before: Option<i64>,
+    /// Rows, 1 to 200; 50 if omitted.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Input of `events_list`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Events {
+    /// Only of this repository, owner/name.
+    pub(crate) repo: Option<String>,
+    /// The `next` of the page before.
+    pub(crate) before: Option<i64>,
+    /// Rows, 1 to 200; 50 if omitted.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Input of `approvals_list`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Approvals {
+    /// pending (the default), approved, rejected, lapsed or all.
+    pub(crate) status: Option<String>,
+    /// The `next` of the page before.
+    pub(crate) before: Option<i64>,
+    /// Rows, 1 to 200; 50 if omitted.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Input of `deliveries_list`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Deliveries {
+    /// pending, in_flight, done, dead or undeliverable.
+    pub(crate) state: Option<String>,
+    /// Only to this webhook.
+    #[serde(rename = "webhookId", alias = "webhook_id", alias = "webhook")]
+    pub(crate) webhook_id: Option<String>,
+    /// Only of this event.
+    pub(crate) event: Option<String>,
+    /// The `next` of the page before.
+    pub(crate) before: Option<i64>,
+    /// Rows, 1 to 200; 50 if omitted.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Input of `approval_respond`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Respond {
+    /// The question's id, as the list shows it.
+    #[serde(rename = "approvalId", alias = "approval_id")]
+    pub(crate) approval_id: String,
+    /// approved or rejected.
+    pub(crate) decision: String,
+    /// Why, or the answer in words.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+}
+
+/// Input of `workflow_run`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkflowRun {
+    /// Name of the workflow.
+    pub(crate) workflow: String,
+    /// What the run starts with: `repo`, `issueNumber`, … With `repos`, one run for each of them.
+    #[serde(default)]
+    pub(crate) context: Option<Map<String, Value>>,
+}
+
+/// Reads an input strictly. What is wrong is named by its path.
+pub(crate) fn parsed<T: DeserializeOwned>(args: Value) -> Result<T, ToolFault> {
+    let args = if args.is_null() {
+        Value::Object(Map::new())
+    } else {
+        args
+    };
+    serde_path_to_error::deserialize(args).map_err(|error| {
+        let path = error.path().to_string();
+        // A number or a text of others may be long; the rule that it breaks is not.
+        let words = cut(&error.inner().to_string());
+        let field = if path == "." {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        ToolFault::Invalid(format!("{field}{words}"))
+    })
+}
+
+/// The notification that this input stands for.
+pub(crate) fn notification(input: Notify) -> Result<Notification, ToolFault> {
+    let channel = known("channel", &input.channel, Channel::ALL, Channel::from_text)?;
+    let priority = match &input.priority {
+        None => Priority::Normal,
+        Some(text) => known("priority", text, Priority::ALL, Priority::from_text)?,
+    };
+    let within = |field: &str, value: Option<i64>, least: i64, most: i64, usual: i64| match value {
+        None => Ok(usual),
+        Some(value) if (least..=most).contains(&value) => Ok(value),
+        Some(value) => Err(ToolFault::Invalid(format!(
+            "{field}: must be {least} to {most}, not {value}"
+        ))),
+    };
+    let timeout_ms = within("timeout_ms", input.timeout_ms, 100, 30_000, 5_000)?;
+    let retry_count = within("retry_count", input.retry_count, 0, 10, 3)?;
+    Ok(Notification {
+        channel,
+        message: input.message,
+        priority,
+        webhook_url: input.webhook_url.filter(|url| !url.is_empty()).map(Secret::new),
+        attachments: input.attachments.unwrap_or_default(),
+        timeout_ms: timeout_ms.unsigned_abs(),
+        retry_count: u32::try_from(retry_count).unwrap_or(0),
+    })
+}
+
+/// The event that this input stands for.
+pub(crate) fn emit(input: Emit) -> Result<EmitWebhookEvent, ToolFault> {
+    Ok(EmitWebhookEvent {
+        name: known(
+            "eventName",
+            &input.event_name,
+            IntegrationEvent::ALL,
+            IntegrationEvent::from_text,
+        )?,
+        payload: Value::Object(input.payload.unwrap_or_default()),
+    })
+}
+
+/// How many rows a page has.
+pub(crate) fn page(asked: Option<usize>) -> Result<usize, ToolFault> {
+    match asked {
+        None => Ok(PAGE),
+        Some(limit @ 1..=PAGE_LIMIT) => Ok(limit),
+        Some(limit) => Err(ToolFault::Invalid(format!(
+            "limit: must be 1 to {PAGE_LIMIT}, not {limit}"
+        ))),
+    }
+}
+
+/// A text of others, short enough for an answer and a log.
+pub(crate) fn cut(text: &str) -> String {
+    if text.chars().count() <= 200 {
+        return text.to_owned();
+    }
+    text.chars().take(200).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused<T: DeserializeOwned + std::fmt::Debug>(args: Value) -> String {
+        parsed::<T>(args).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_path() {
+        assert_eq!(
+            refused::<Register>(json!({ "url": "http://a", "events": ["error", 7] })),
+            "events[1]: invalid type: integer `7`, expected a string"
+        );
+        assert_eq!(refused::<Delete>(json!({})), "missing field `webhookId`");
+        assert!(refused::<Emit>(json!({ "eventName": "error", "colour": 1 })).contains("unknown field `colour`"));
+        assert!(refused::<Emit>(json!({ "eventName": "error", "payload": [] })).starts_with("payload: "));
+        assert!(refused::<Nothing>(json!({ "x": "y".repeat(10_000) })).len() < 400);
+        assert!(refused::<Notify>(json!("text")).contains("expected struct Notify"));
+    }
+
+    #[test]
+    fn notifications_have_the_contracts_defaults_and_limits() {
+        let notify = |more: Value| {
+            let mut args = json!({ "channel": "slack", "message": "hi" });
+            args.as_object_mut()
+                .expect("an object")
+                .extend(more.as_object().expect("an object").clone());
+            parsed::<Notify>(args).and_then(notification)
+        };
+        let usual = notify(json!({})).expect("taken");
+        assert_eq!(
+            (usual.timeout_ms, usual.retry_count, usual.priority),
+            (5_000, 3, Priority::Normal)
+        );
+        for (more, words) in [
+            (json!({ "retry_count": -1 }), "retry_count: must be 0 to 10, not -1"),
+            (json!({ "retry_count": 11 }), "retry_count: must be 0 to 10, not 11"),
+            (json!({ "timeout_ms": 99 }), "timeout_ms: must be 100 to 30000, not 99"),
+            (
+                json!({ "timeout_ms": 30_001 }),
+                "timeout_ms: must be 100 to 30000, not 30001",
+            ),
+            (
+                json!({ "priority": "asap" }),
+                "priority: \"asap\" is unknown; known are low, normal, high, critical",
+            ),
+            (
+                json!({ "channel": "pager" }),
+                "channel: \"pager\" is unknown; known are slack, discord, email, webhook",
+            ),
+        ] {
+            assert_eq!(notify(more).expect_err("refused").to_string(), words);
+        }
+        let error = parsed::<Emit>(json!({ "eventName": "task.done" }))
+            .and_then(emit)
+            .expect_err("unknown");
+        assert!(
+            error.to_string().contains("session.start, session.end, task.created"),
+            "{error}"
+        );
+    }
+}
