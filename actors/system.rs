@@ -130,9 +130,7 @@ impl System {
             .context("the store does not take the workflow definitions")?;
 
         let door = StoreDoor::new(Arc::clone(&store)).start();
-        let state = StateWriter::new(config.state, clock.clone(), bells.bell("state writer"))
-            .context("the system has no thread for the state writer")?
-            .start();
+        let state = start_state(config.state, clock, bells)?;
         let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
         let replier = Replier::new(
             ReplierDoors {
@@ -146,28 +144,7 @@ impl System {
             bells.bell("replier"),
         )
         .start();
-        let git = GitCommitter::new(config.git, clock.clone(), bells.bell("git committer")).start();
-        let retrier = DeliveryRetrier::new(
-            DeliveryDoors {
-                endpoints: state.clone().recipient(),
-                keep: state.clone().recipient(),
-                git: state.clone().recipient(),
-                commit: Some(git.clone().recipient()),
-                due: door.clone().recipient(),
-                claim: door.clone().recipient(),
-                settle: door.clone().recipient(),
-                queue: door.clone().recipient(),
-                due_deliveries: door.clone().recipient(),
-                claim_delivery: door.clone().recipient(),
-                settle_deliveries: door.clone().recipient(),
-                recover: door.clone().recipient(),
-                set_webhook: door.clone().recipient(),
-            },
-            config.deliveries,
-            clock.clone(),
-            bells.bell("delivery retrier"),
-        )
-        .start();
+        let (retrier, git) = start_deliveries(config.deliveries, config.git, &state, &door, clock, bells);
         let nudges = Nudges::new(
             vec![replier.clone().recipient(), retrier.clone().recipient()],
             bells.bell("nudges"),
@@ -268,28 +245,12 @@ impl System {
 
     /// The delivery retrier, for those who want something out.
     fn deliveries(&self) -> DeliveryOrders {
-        let retrier = &self.retrier;
-        DeliveryOrders {
-            emit: retrier.clone().recipient(),
-            notify: retrier.clone().recipient(),
-            ping: retrier.clone().recipient(),
-            switch: retrier.clone().recipient(),
-            queued: retrier.clone().recipient(),
-        }
+        delivery_orders(&self.retrier)
     }
 
     /// The state writer, for those who ask or tell it something.
     fn state(&self) -> StateDoors {
-        let state = &self.state;
-        StateDoors {
-            state: state.clone().recipient(),
-            webhooks: state.clone().recipient(),
-            register: state.clone().recipient(),
-            delete: state.clone().recipient(),
-            rotate: state.clone().recipient(),
-            git_auto_commit: state.clone().recipient(),
-            set_git_auto_commit: state.clone().recipient(),
-        }
+        state_doors(&self.state)
     }
 
     /// Completes when nobody has anything in hand and nothing that could be done waits. An effect that waits for its next
@@ -328,5 +289,152 @@ impl System {
                 tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");
             }
         }
+    }
+}
+
+/// The integrations without the rest of the house: for a process that has the state folder for a moment.
+pub struct Integrations {
+    retrier: Addr<DeliveryRetrier>,
+    git: Addr<GitCommitter>,
+    state: Addr<StateWriter>,
+    store: Addr<StoreDoor>,
+}
+
+impl Integrations {
+    /// Starts the three actors in this thread. What waits in the outbox and is due goes out, too.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(
+        store: &Arc<dyn Store>,
+        state: StateConfig,
+        deliveries: DeliveryConfig,
+        git: GitConfig,
+        clock: &SharedClock,
+        bells: &Bells,
+    ) -> anyhow::Result<Self> {
+        let door = StoreDoor::new(Arc::clone(store)).start();
+        let state = start_state(state, clock, bells)?;
+        let (retrier, git) = start_deliveries(deliveries, git, &state, &door, clock, bells);
+        Ok(Self {
+            retrier,
+            git,
+            state,
+            store: door,
+        })
+    }
+
+    /// Their doors: the state's, the outbox's, the committer's and the store's.
+    #[must_use]
+    pub fn doors(&self) -> (StateDoors, DeliveryOrders, Recipient<AutoCommit>, Addr<StoreDoor>) {
+        (
+            state_doors(&self.state),
+            delivery_orders(&self.retrier),
+            self.git.clone().recipient(),
+            self.store.clone(),
+        )
+    }
+
+    /// Puts everything down; what is not delivered is in the outbox.
+    pub async fn finish(&self) {
+        for finished in [
+            self.retrier.send(Finish).await,
+            self.git.send(Finish).await,
+            self.state.send(Finish).await,
+        ] {
+            if finished.is_err() {
+                tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");
+            }
+        }
+    }
+}
+
+/// The state writer alone: for a process beside the one that has the state folder.
+pub struct StateAlone {
+    state: Addr<StateWriter>,
+}
+
+impl StateAlone {
+    /// Starts it in this thread.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(config: StateConfig, clock: &SharedClock, bells: &Bells) -> anyhow::Result<Self> {
+        Ok(Self {
+            state: start_state(config, clock, bells)?,
+        })
+    }
+
+    /// Its doors.
+    #[must_use]
+    pub fn doors(&self) -> StateDoors {
+        state_doors(&self.state)
+    }
+
+    /// Completes when what it was told is done.
+    pub async fn finish(&self) {
+        // Gone is finished, too: what it answered is on disk.
+        let _ = self.state.send(Finish).await;
+    }
+}
+
+fn start_state(config: StateConfig, clock: &SharedClock, bells: &Bells) -> anyhow::Result<Addr<StateWriter>> {
+    let writer = StateWriter::new(config, clock.clone(), bells.bell("state writer"))
+        .context("the system has no thread for the state writer")?;
+    Ok(writer.start())
+}
+
+fn start_deliveries(
+    deliveries: DeliveryConfig,
+    git: GitConfig,
+    state: &Addr<StateWriter>,
+    door: &Addr<StoreDoor>,
+    clock: &SharedClock,
+    bells: &Bells,
+) -> (Addr<DeliveryRetrier>, Addr<GitCommitter>) {
+    let git = GitCommitter::new(git, clock.clone(), bells.bell("git committer")).start();
+    let retrier = DeliveryRetrier::new(
+        DeliveryDoors {
+            endpoints: state.clone().recipient(),
+            keep: state.clone().recipient(),
+            git: state.clone().recipient(),
+            commit: Some(git.clone().recipient()),
+            due: door.clone().recipient(),
+            claim: door.clone().recipient(),
+            settle: door.clone().recipient(),
+            queue: door.clone().recipient(),
+            due_deliveries: door.clone().recipient(),
+            claim_delivery: door.clone().recipient(),
+            settle_deliveries: door.clone().recipient(),
+            recover: door.clone().recipient(),
+            set_webhook: door.clone().recipient(),
+        },
+        deliveries,
+        clock.clone(),
+        bells.bell("delivery retrier"),
+    )
+    .start();
+    (retrier, git)
+}
+
+fn delivery_orders(retrier: &Addr<DeliveryRetrier>) -> DeliveryOrders {
+    DeliveryOrders {
+        emit: retrier.clone().recipient(),
+        notify: retrier.clone().recipient(),
+        ping: retrier.clone().recipient(),
+        switch: retrier.clone().recipient(),
+        queued: retrier.clone().recipient(),
+    }
+}
+
+fn state_doors(state: &Addr<StateWriter>) -> StateDoors {
+    StateDoors {
+        state: state.clone().recipient(),
+        webhooks: state.clone().recipient(),
+        register: state.clone().recipient(),
+        delete: state.clone().recipient(),
+        rotate: state.clone().recipient(),
+        git_auto_commit: state.clone().recipient(),
+        set_git_auto_commit: state.clone().recipient(),
     }
 }

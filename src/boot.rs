@@ -17,13 +17,15 @@ use actors::runs::{LifeEvents, RunsConfig, Runtime};
 use actors::state::StateConfig;
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
-use actors::system::{System, SystemConfig};
+use actors::system::{Integrations, StateAlone, System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
 
+use crate::doors;
 use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens, TrustedProxies, collect_metrics};
 use crate::secrets::SecretsFolder;
 use crate::settings::{self, Loaded, Settings};
+use crate::tools::ToolDoors;
 
 /// Why the house did not open.
 #[derive(Debug)]
@@ -140,10 +142,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         github: github_client(settings)?,
         state: StateConfig::of(state_dir),
         deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
-        git: GitConfig {
-            repository: settings.git_auto_commit.repository.clone(),
-            paths: settings.git_auto_commit.paths.clone(),
-        },
+        git: git(settings),
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
@@ -181,6 +180,74 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         belfry,
         _only_one: only_one,
     })
+}
+
+/// The state of the integrations alone, for a process beside the service.
+pub(crate) struct StateBeside {
+    /// Its tools; those that need more say so.
+    pub(crate) tools: ToolDoors,
+    alone: StateAlone,
+    _belfry: Belfry,
+}
+
+/// Opens the state of the integrations without taking the state folder.
+pub(crate) fn state_alone(config: StateConfig, clock: &SharedClock) -> anyhow::Result<StateBeside> {
+    let (bells, belfry) = Bells::hang();
+    let alone = StateAlone::start(config, clock, &bells)?;
+    let tools = ToolDoors {
+        state: doors::of_state(&alone.doors()),
+        house: None,
+        clock: clock.clone(),
+    };
+    Ok(StateBeside {
+        tools,
+        alone,
+        _belfry: belfry,
+    })
+}
+
+impl StateBeside {
+    /// Completes when what it was told is done.
+    pub(crate) async fn finish(&self) {
+        self.alone.finish().await;
+    }
+}
+
+/// Takes the state folder for one piece of work with the integrations, and gives it back.
+pub(crate) async fn with_integrations<T>(
+    loaded: &Loaded,
+    clock: &SharedClock,
+    work: impl AsyncFnOnce(ToolDoors) -> T,
+) -> anyhow::Result<T> {
+    let settings = &loaded.settings;
+    make_state_dir(&settings.state_dir)?;
+    let _only_one = lock(&settings.state_dir)?;
+    let secrets = SecretsFolder::open(&settings.state_dir)?;
+    let options = SqliteOptions::at(settings.state_dir.join("firstlight.db"));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, clock.clone()).map_err(|error| anyhow!(error))?);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (bells, _belfry) = Bells::hang();
+    let integrations = Integrations::start(
+        &store,
+        StateConfig::of(&settings.state_dir),
+        deliveries(settings, secrets.obtain("outbox_key", None)?)?,
+        git(settings),
+        clock,
+        &bells,
+    )?;
+    let (state, out, auto_commit, door) = integrations.doors();
+    let tools = doors::of(&state, &out, &auto_commit, &door, None, clock);
+    let done = work(tools).await;
+    integrations.finish().await;
+    store.close().await.context("the store did not close in order")?;
+    Ok(done)
+}
+
+fn git(settings: &Settings) -> GitConfig {
+    GitConfig {
+        repository: settings.git_auto_commit.repository.clone(),
+        paths: settings.git_auto_commit.paths.clone(),
+    }
 }
 
 impl Running {

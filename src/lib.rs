@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cli;
 pub mod demo;
+mod doors;
 pub mod http;
 pub mod logging;
 pub mod mcp;

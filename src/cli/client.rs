@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
+use awc::http::Method;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,12 +51,24 @@ pub async fn exchange(
     headers: &[(&str, &str)],
     body: Option<Vec<u8>>,
 ) -> Result<Answered, NoAnswer> {
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    call(client, method, base, path, headers, body).await
+}
+
+/// The same with any method.
+///
+/// # Errors
+/// When nobody listens at `base`, or the exchange breaks off.
+pub async fn call(
+    client: &Client,
+    method: Method,
+    base: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Vec<u8>>,
+) -> Result<Answered, NoAnswer> {
     let url = format!("{}{path}", base.trim_end_matches('/'));
-    let mut request = if body.is_some() {
-        client.post(&url)
-    } else {
-        client.get(&url)
-    };
+    let mut request = client.request(method, &url);
     for (name, value) in headers {
         request = request.insert_header((*name, *value));
     }

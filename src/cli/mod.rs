@@ -1,12 +1,18 @@
 //! The command line, one command per file. Asks the server over HTTP or boots it; holds no rule of its own.
 
+mod api;
 mod audit;
 mod backup;
 pub mod client;
 pub mod config;
+mod deliveries;
 pub mod fixtures;
+mod login;
+mod mcp;
+mod notify;
 mod send;
 mod serve;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +63,27 @@ enum Command {
     /// Sign a realistic GitHub delivery and post it to a server
     #[command(after_help = "Example:\n  firstlight send issues.opened --repo acme/site --title 'It broke'")]
     Send(Box<send::SendArgs>),
+    /// Sign in: turn the password into a token and keep it for the other commands
+    #[command(after_help = "Examples:\n  firstlight login\n  firstlight login --scope read --print < password.txt")]
+    Login(login::LoginArgs),
+    /// Webhooks: the endpoints that hear of events
+    #[command(
+        subcommand,
+        after_help = "Example:\n  firstlight webhooks register https://example.com/hook"
+    )]
+    Webhooks(webhooks::WebhooksCommand),
+    /// What went out to webhooks and notification endpoints
+    #[command(subcommand, after_help = "Example:\n  firstlight deliveries list --state dead")]
+    Deliveries(deliveries::DeliveriesCommand),
+    /// Send a notification
+    #[command(after_help = "Example:\n  firstlight notify slack 'The nightly build is red' --priority high")]
+    Notify(notify::NotifyArgs),
+    /// Tell an event to the webhooks that subscribed
+    #[command(after_help = "Example:\n  firstlight emit task.completed --payload '{\"task\":7}'")]
+    Emit(notify::EmitArgs),
+    /// Serve the tools to an agent over standard input and output (Model Context Protocol)
+    #[command(after_help = "Example:\n  firstlight mcp --state-dir /var/lib/firstlight")]
+    Mcp,
     /// Check or print the settings
     #[command(
         subcommand,
@@ -114,6 +141,12 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config::run(&command, &sources, |loaded| {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
+        Command::Login(args) => login::run(&args, &sources),
+        Command::Webhooks(command) => webhooks::run(&command, &sources),
+        Command::Deliveries(command) => deliveries::run(&command, &sources),
+        Command::Notify(args) => notify::notify(&args, &sources),
+        Command::Emit(args) => notify::emit(&args, &sources),
+        Command::Mcp => mcp::run(&sources),
         Command::Audit(command) => audit::run(&command, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),

@@ -30,8 +30,9 @@ use super::auth::Admin;
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
 use super::{github, mcp, routes};
+use crate::doors;
 use crate::mcp::McpServer;
-use crate::tools::{HouseTools, StateTools, ToolDoors};
+use crate::tools::{ToolDoors, WorkTools};
 
 /// Seconds that requests in flight have to finish when the server stops.
 const DRAIN_SECONDS: u64 = 20;
@@ -260,35 +261,18 @@ impl Connector for HttpDoor {
 }
 
 /// The doors of the tools, by way of this thread's door to the store.
-pub(crate) fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) -> ToolDoors {
-    let (state, out) = (&front.state, &front.deliveries);
-    ToolDoors {
-        state: StateTools {
-            state: state.state.clone(),
-            webhooks: state.webhooks.clone(),
-            register: state.register.clone(),
-            delete: state.delete.clone(),
-            rotate: state.rotate.clone(),
-            git_auto_commit: state.git_auto_commit.clone(),
-            set_git_auto_commit: state.set_git_auto_commit.clone(),
-        },
-        house: Some(HouseTools {
-            emit: out.emit.clone(),
-            notify: out.notify.clone(),
-            ping: out.ping.clone(),
-            switch: out.switch.clone(),
-            auto_commit: front.auto_commit.clone(),
-            dispatch: front.dispatch.clone(),
-            start_run: front.start_run.clone(),
-            runs: store.clone().recipient(),
-            run: store.clone().recipient(),
-            events: store.clone().recipient(),
-            approvals: store.clone().recipient(),
-            decide: store.clone().recipient(),
-            deliveries: store.clone().recipient(),
-            delivery: store.clone().recipient(),
-            audit: store.clone().recipient(),
-        }),
-        clock: clock.clone(),
-    }
+fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) -> ToolDoors {
+    let work = WorkTools {
+        dispatch: front.dispatch.clone(),
+        start_run: front.start_run.clone(),
+        decide: store.clone().recipient(),
+    };
+    doors::of(
+        &front.state,
+        &front.deliveries,
+        &front.auto_commit,
+        store,
+        Some(work),
+        clock,
+    )
 }

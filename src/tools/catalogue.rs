@@ -55,6 +55,8 @@ pub struct Tool {
     pub idempotent: bool,
     /// Whether it reaches beyond this service.
     pub open_world: bool,
+    /// Whether it needs the store or the outbox, and not only the state of the integrations.
+    pub needs_house: bool,
     input: fn(&mut SchemaGenerator) -> schemars::Schema,
 }
 
@@ -90,6 +92,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::Nothing>,
     },
     Tool {
@@ -100,6 +103,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::Nothing>,
     },
     Tool {
@@ -110,6 +114,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::Register>,
     },
     Tool {
@@ -120,6 +125,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: true,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::Delete>,
     },
     Tool {
@@ -130,6 +136,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::Nothing>,
     },
     Tool {
@@ -140,6 +147,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: false,
         input: of::<inputs::GitSet>,
     },
     Tool {
@@ -151,6 +159,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: false,
         open_world: true,
+        needs_house: true,
         input: of::<inputs::Notify>,
     },
     Tool {
@@ -162,6 +171,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: false,
         open_world: true,
+        needs_house: true,
         input: of::<inputs::Emit>,
     },
     Tool {
@@ -172,6 +182,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Runs>,
     },
     Tool {
@@ -182,6 +193,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Id>,
     },
     Tool {
@@ -192,6 +204,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Events>,
     },
     Tool {
@@ -202,6 +215,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Approvals>,
     },
     Tool {
@@ -212,6 +226,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Deliveries>,
     },
     Tool {
@@ -222,6 +237,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: true,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Id>,
     },
     Tool {
@@ -232,6 +248,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: true,
         idempotent: false,
         open_world: false,
+        needs_house: true,
         input: of::<inputs::Respond>,
     },
     Tool {
@@ -242,6 +259,7 @@ pub const CATALOGUE: &[Tool] = &[
         destructive: false,
         idempotent: false,
         open_world: true,
+        needs_house: true,
         input: of::<inputs::WorkflowRun>,
     },
 ];

@@ -57,16 +57,24 @@ pub struct HouseTools {
     pub ping: Recipient<PingWebhook>,
     pub switch: Recipient<SwitchWebhook>,
     pub auto_commit: Recipient<AutoCommit>,
-    pub dispatch: Recipient<DispatchWorkflow>,
-    pub start_run: Recipient<StartRun>,
     pub runs: Recipient<ListRuns>,
     pub run: Recipient<LoadRun>,
     pub events: Recipient<ListEvents>,
     pub approvals: Recipient<ListApprovals>,
-    pub decide: Recipient<Decide>,
     pub deliveries: Recipient<ListDeliveries>,
     pub delivery: Recipient<ReadDelivery>,
     pub audit: Recipient<RecordAudit>,
+    /// Absent where no run is worked on.
+    pub work: Option<WorkTools>,
+}
+
+/// The doors of those who start runs and take answers.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each is named after its message")]
+pub struct WorkTools {
+    pub dispatch: Recipient<DispatchWorkflow>,
+    pub start_run: Recipient<StartRun>,
+    pub decide: Recipient<Decide>,
 }
 
 /// Why a tool did not do it: for whoever called it, in words that name the input.
@@ -220,6 +228,12 @@ impl ToolDoors {
             ToolFault::Later(
                 "the service that has the outbox cannot be reached; is it running with an HTTP listener?".to_owned(),
             )
+        })
+    }
+
+    fn work(&self) -> Result<&WorkTools, ToolFault> {
+        self.house()?.work.as_ref().ok_or_else(|| {
+            ToolFault::Later("no service works on runs here; start it with: firstlight serve".to_owned())
         })
     }
 
@@ -408,7 +422,7 @@ impl ToolDoors {
     }
 
     async fn respond(&self, input: inputs::Respond, caller: &ToolCaller) -> ToolResult {
-        let house = self.house()?;
+        let work = self.work()?;
         let missing = || ToolFault::NotFound("approval not found".to_owned());
         let approval: ApprovalId = input.approval_id.parse().map_err(|_| missing())?;
         let decision = known("decision", &input.decision, Decision::ALL, Decision::from_text)?;
@@ -425,10 +439,10 @@ impl ToolDoors {
             saw: None,
             at: self.clock.now(),
         };
-        match house.decide.send(Decide(answer)).await?? {
+        match work.decide.send(Decide(answer)).await?? {
             Decided::Counted { run } => {
                 // A full mailbox holds a nudge already.
-                let _ = house.start_run.try_send(StartRun);
+                let _ = work.start_run.try_send(StartRun);
                 Ok(json!({ "status": decision, "run": run }))
             }
             Decided::Already(status) => Err(ToolFault::Refused(format!("already {status}"))),
@@ -447,7 +461,7 @@ impl ToolDoors {
             seed: None,
         };
         let opened = self
-            .house()?
+            .work()?
             .dispatch
             .send(order)
             .await?

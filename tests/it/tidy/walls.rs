@@ -103,8 +103,9 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
-    ("http", &["clock", "domain", "messages"], &["mcp", "tools"]),
+    ("http", &["clock", "domain", "messages"], &["doors", "mcp", "tools"]),
     ("mcp", &[], &["tools"]),
+    ("doors", &["clock", "messages", "store", "system"], &["tools"]),
     ("tools", &["clock", "domain", "messages"], &[]),
     // Opens the house, so it names every room that has settings.
     (
@@ -123,12 +124,12 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "system",
             "workflows",
         ],
-        &["http", "secrets", "settings"],
+        &["doors", "http", "secrets", "settings", "tools"],
     ),
     (
         "cli",
-        &["clock", "domain", "github", "yaml"],
-        &["boot", "demo", "logging", "settings"],
+        &["clock", "domain", "github", "state", "yaml"],
+        &["boot", "demo", "logging", "mcp", "settings", "tools"],
     ),
     (
         "demo",
