@@ -4,6 +4,7 @@ mod deliveries;
 mod demo;
 mod gates;
 mod github;
+mod integrations;
 mod main_job;
 mod replies;
 mod restart;

@@ -250,6 +250,35 @@ impl TestApp {
         answer(request.send_json(body).await.expect("the server answers")).await
     }
 
+    /// Any request; `headers` over the usual ones.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let method = method.parse().expect("a method");
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address()));
+        if let Some(token) = token {
+            request = request.insert_header(("authorization", format!("Bearer {token}")));
+        }
+        for (name, value) in headers {
+            request = request.insert_header((*name, *value));
+        }
+        let sent = match body {
+            Some(body) => request.send_json(body).await,
+            None => request.send().await,
+        };
+        answer(sent.expect("the server answers")).await
+    }
+
+    /// The folder that the service runs in; its state folder is `state` in it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Waits until nobody has anything left to do.
     pub(crate) async fn settle(&self) {
         self.house.settle().await;
