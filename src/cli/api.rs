@@ -8,11 +8,10 @@ use std::process::ExitCode;
 
 use actors::domain::Secret;
 use anyhow::Context as _;
-use awc::http::Method;
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value};
 
-use super::client::{NoAnswer, call, client};
+use super::client::{Client, Method, NoAnswer, call, client};
 use super::exit;
 use crate::settings::{Settings, Sources};
 
@@ -28,7 +27,7 @@ pub(super) struct Output {
 pub(super) struct Api {
     pub(super) base: String,
     token: Option<Secret>,
-    client: awc::Client,
+    client: Client,
 }
 
 /// Why a command came to nothing, in words for whoever typed it.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use awc::Client;
+pub use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
-use awc::http::Method;
+pub use awc::http::Method;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);

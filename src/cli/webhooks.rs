@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use awc::http::Method;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::api::{Output, run as ask, table};
+use super::client::Method;
 use crate::settings::Sources;
 
 const WEBHOOKS: &str = "/api/integrations/webhooks";

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Bytes, Data, Path, Query, ReqData, ServiceConfig};
+use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::Redelivered;
 use actors::messages::outbound::EffectsQueued;
@@ -21,33 +21,6 @@ use crate::tools::{CATALOGUE, ToolCaller, ToolFault, ToolResult, parsed};
 
 /// Largest body of these routes, in bytes: a payload of the largest size, with room for its envelope.
 pub(super) const BODY_CAP: usize = 2 * 1024 * 1024;
-
-/// Every route of `/api/integrations`.
-pub(super) fn routes(config: &mut ServiceConfig) {
-    config
-        .app_data(web::PayloadConfig::new(BODY_CAP))
-        .route("", web::get().to(state))
-        .route("/state", web::get().to(state))
-        .route("/webhooks", web::get().to(webhooks))
-        .route("/webhooks", web::post().to(register))
-        .route("/webhooks/health", web::get().to(health))
-        .route("/webhooks/{id}", web::delete().to(delete))
-        .route("/webhooks/{id}/rotate", web::post().to(rotate))
-        .route("/webhooks/{id}/ping", web::post().to(ping))
-        .route("/webhooks/{id}/enable", web::post().to(enable))
-        .route("/webhooks/{id}/disable", web::post().to(disable))
-        .route("/git-auto-commit", web::get().to(git))
-        .route("/git-auto-commit", web::put().to(set_git))
-        .route("/git-auto-commit/dry-run", web::post().to(git_dry_run))
-        .route("/notify", web::post().to(notify))
-        .route("/notifications", web::get().to(notifications))
-        .route("/emit", web::post().to(emit))
-        .route("/tool-calls", web::post().to(tool_calls))
-        .route("/deliveries", web::get().to(deliveries))
-        .route("/deliveries/{id}", web::get().to(delivery))
-        .route("/deliveries/{id}/redeliver", web::post().to(redeliver))
-        .route("/tools/{name}", web::post().to(by_name));
-}
 
 impl From<ToolFault> for Problem {
     fn from(fault: ToolFault) -> Self {
@@ -161,29 +134,29 @@ fn shown(result: ToolResult) -> Result<HttpResponse, Problem> {
 }
 
 /// `integrations_state`.
-async fn state(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn state(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.state().await)
 }
 
 /// The history of notifications, newest last.
-async fn notifications(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn notifications(ask: Ask) -> Result<HttpResponse, Problem> {
     let state = ask.doors.tools.state().await?;
     Ok(HttpResponse::Ok().json(json!({ "notifications": state["notifications"] })))
 }
 
 /// `integration_webhook_list`.
-async fn webhooks(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn webhooks(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.webhooks().await)
 }
 
 /// How each webhook does: switched on or off, counts, since when it fails.
-async fn health(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn health(ask: Ask) -> Result<HttpResponse, Problem> {
     let health = ask.doors.webhook_stats.send(WebhookStats).await??;
     Ok(HttpResponse::Ok().json(json!({ "webhooks": health })))
 }
 
 /// `integration_webhook_register`.
-async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_webhook_register", "", async || {
         ask.doors.tools.register(input).await
@@ -192,33 +165,33 @@ async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// `integration_webhook_delete`.
-async fn delete(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let result = ask.doors.tools.delete(id.clone()).await;
     shown(ask.audited("integration_webhook_delete", &id, result).await)
 }
 
 /// A new secret, in the answer this once; no idempotency key keeps it.
-async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     let result = ask.doors.tools.rotate(id.clone(), input).await;
     shown(ask.audited("integration_webhook_rotate", &id, result).await)
 }
 
-async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_ping", &id, async || {
         ask.doors.tools.ping(id.clone()).await
     })
     .await
 }
 
-async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_enable", &id, async || {
         ask.doors.tools.switch(id.clone(), true).await
     })
     .await
 }
 
-async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_disable", &id, async || {
         ask.doors.tools.switch(id.clone(), false).await
     })
@@ -226,37 +199,37 @@ async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// `integration_git_auto_commit_get`.
-async fn git(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn git(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.git_auto_commit().await)
 }
 
 /// `integration_git_auto_commit_set`.
-async fn set_git(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn set_git(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     let result = ask.doors.tools.set_git_auto_commit(input).await;
     shown(ask.audited("integration_git_auto_commit_set", "", result).await)
 }
 
-async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.git_dry_run().await)
 }
 
 /// `integration_notify`.
-async fn notify(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn notify(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_notify", "", async || ask.doors.tools.notify(input).await)
         .await
 }
 
 /// `integration_emit_event`.
-async fn emit(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn emit(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_emit_event", "", async || ask.doors.tools.emit(input).await)
         .await
 }
 
 /// A call of another tool becomes an event, where the seed's table says so.
-async fn tool_calls(ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn tool_calls(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_tool_call", "", async || {
         ask.doors.tools.tool_call(input).await
@@ -313,7 +286,7 @@ pub(super) async fn redeliver(id: Path<String>, ask: Ask) -> Result<HttpResponse
 }
 
 /// Any tool of the catalogue by its name, its input as the body.
-async fn by_name(name: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+pub(super) async fn by_name(name: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let unknown = || {
         let known: Vec<_> = CATALOGUE.iter().map(|tool| tool.name).collect();
         Problem::not_found(format!("there is no such tool; known are {}", known.join(", ")))

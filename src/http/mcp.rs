@@ -16,7 +16,8 @@ use super::auth::Caller;
 use super::integrations::{BODY_CAP, caller_of};
 use super::proxies::client_address;
 use super::server::HttpShared;
-use crate::mcp::{McpServer, pass_caller_on};
+use crate::mcp::McpServer;
+use crate::tools::ToolCaller;
 
 /// The service; one for all workers, so that a session is found whichever of them is asked.
 pub(super) type Service = StreamableHttpService<McpServer, LocalSessionManager>;
@@ -76,6 +77,13 @@ pub(super) async fn introduce(
         request.extensions_mut().insert(caller);
     }
     next.call(request).await
+}
+
+/// Hands whoever was let in over to the server.
+fn pass_caller_on(request: &actix_web::HttpRequest, extensions: &mut rmcp::model::Extensions) {
+    if let Some(caller) = request.extensions().get::<ToolCaller>() {
+        extensions.insert(caller.clone());
+    }
 }
 
 #[cfg(test)]

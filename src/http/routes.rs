@@ -21,7 +21,36 @@ pub(crate) fn all(config: &mut ServiceConfig, tools: mcp::Service) {
         .route("/webhooks/github", web::post().to(github::receive))
         .route("/admin/api/login", web::post().to(auth::login))
         .route("/admin/api/auth-required", web::get().to(auth::auth_required))
-        // Everything else needs a token.
+        // Everything else needs a token. The longer prefix comes first.
+        .service(
+            web::scope("/api/integrations")
+                .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
+                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::request_id))
+                .wrap(TracingLogger::default())
+                .route("", web::get().to(integrations::state))
+                .route("/state", web::get().to(integrations::state))
+                .route("/webhooks", web::get().to(integrations::webhooks))
+                .route("/webhooks", web::post().to(integrations::register))
+                .route("/webhooks/health", web::get().to(integrations::health))
+                .route("/webhooks/{id}", web::delete().to(integrations::delete))
+                .route("/webhooks/{id}/rotate", web::post().to(integrations::rotate))
+                .route("/webhooks/{id}/ping", web::post().to(integrations::ping))
+                .route("/webhooks/{id}/enable", web::post().to(integrations::enable))
+                .route("/webhooks/{id}/disable", web::post().to(integrations::disable))
+                .route("/git-auto-commit", web::get().to(integrations::git))
+                .route("/git-auto-commit", web::put().to(integrations::set_git))
+                .route("/git-auto-commit/dry-run", web::post().to(integrations::git_dry_run))
+                .route("/notify", web::post().to(integrations::notify))
+                .route("/notifications", web::get().to(integrations::notifications))
+                .route("/emit", web::post().to(integrations::emit))
+                .route("/tool-calls", web::post().to(integrations::tool_calls))
+                .route("/deliveries", web::get().to(integrations::deliveries))
+                .route("/deliveries/{id}", web::get().to(integrations::delivery))
+                .route("/deliveries/{id}/redeliver", web::post().to(integrations::redeliver))
+                .route("/tools/{name}", web::post().to(integrations::by_name))
+                .default_service(web::to(nothing_here)),
+        )
         .service(
             web::scope("/api")
                 .wrap(from_fn(auth::guard))
@@ -29,7 +58,6 @@ pub(crate) fn all(config: &mut ServiceConfig, tools: mcp::Service) {
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
-                .service(web::scope("/integrations").configure(integrations::routes))
                 .default_service(web::to(nothing_here)),
         )
         .service(

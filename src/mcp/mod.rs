@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpMessage as _;
 use futures_util::future::BoxFuture;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation, ListToolsResult,
@@ -61,13 +60,6 @@ impl McpServer {
                 .and_then(|extensions| extensions.get::<ToolCaller>())
                 .cloned()
         })
-    }
-}
-
-/// Hands whoever was let in over to the server.
-pub(crate) fn pass_caller_on(request: &actix_web::HttpRequest, extensions: &mut rmcp::model::Extensions) {
-    if let Some(caller) = request.extensions().get::<ToolCaller>() {
-        extensions.insert(caller.clone());
     }
 }
 

@@ -79,6 +79,7 @@ fn every_message_says_who_sends_it_who_handles_it_and_what_comes_back() {
 /// What the docs of messages call each actor.
 const CALLED: &[(&str, &str)] = &[
     ("DeliveryRetrier", "delivery retrier"),
+    ("GitCommitter", "git committer"),
     ("Dispatcher", "dispatcher"),
     ("GithubClient", "GitHub client"),
     ("GithubConnector", "GitHub connector"),

@@ -522,6 +522,7 @@ fn the_project_speaks_of_itself_alone() {
         "slack.com",
         "www.apache.org",
         "json-schema.org",
+        "www.standardwebhooks.com",
         "192.0.2.1",
         "127.0.0.1",
     ];
