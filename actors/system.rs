@@ -9,8 +9,10 @@ use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock};
+use crate::library::{Librarian, LibraryRules};
 use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::library::ReadWorkflows;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::{KeepDefinitions, StoreResult};
 use crate::outbound::{Replier, ReplierDoors};
@@ -24,6 +26,8 @@ const LANES: usize = 32;
 pub struct SystemConfig {
     /// Routes, managed list and workflows.
     pub dispatcher: DispatcherRules,
+    /// Where workflow files change, and what they must fit.
+    pub library: LibraryRules,
     /// Places, folders and runtimes of runs.
     pub runs: RunsConfig,
     /// Address and credentials of GitHub.
@@ -34,6 +38,7 @@ pub struct SystemConfig {
 pub struct System {
     store: Arc<dyn Store>,
     dispatcher: Addr<Dispatcher>,
+    librarian: Addr<Librarian>,
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
     replier: Addr<Replier>,
@@ -98,6 +103,14 @@ impl System {
             effects: replier.clone().recipient(),
         };
         let keeper = keeper_to_be.run(GateKeeper::new(gate_doors, clock.clone(), bells.bell("gate keeper")));
+        let librarian = Librarian::new(
+            config.library,
+            config.dispatcher.catalog.clone(),
+            door.clone().recipient(),
+            clock.clone(),
+            bells.bell("librarian"),
+        )
+        .start();
         let knock = Knock::default();
         let dispatcher = Dispatcher::new(
             DispatcherDoors {
@@ -121,6 +134,7 @@ impl System {
         Ok(Self {
             store,
             dispatcher,
+            librarian,
             supervisor,
             keeper,
             replier,
@@ -169,17 +183,24 @@ impl System {
         self.supervisor.clone().recipient()
     }
 
+    /// Where the workflows of this moment are read.
+    #[must_use]
+    pub fn library(&self) -> Recipient<ReadWorkflows> {
+        self.librarian.clone().recipient()
+    }
+
     /// Completes when nobody has anything in hand and nothing that could be done waits. An effect that waits for its next
     /// attempt does not count.
     pub async fn settle(&self) {
         // What one actor finishes may give the next one work, so two equal rounds are needed.
         let mut before = None;
         loop {
+            let librarian = self.librarian.send(AwaitQuiet).await.unwrap_or(0);
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
             let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, keeper, replier));
+            let now = Some((librarian, dispatcher, supervisor, keeper, replier));
             if now == before {
                 return;
             }
@@ -190,6 +211,7 @@ impl System {
     /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
     pub async fn finish(&self) {
         for finished in [
+            self.librarian.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,

@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod diagram;
 mod effect;
 mod envelope;
 mod event;
@@ -15,6 +16,7 @@ mod secret;
 mod workflow;
 
 pub use approval::*;
+pub use diagram::*;
 pub use effect::*;
 pub use envelope::*;
 pub use event::*;

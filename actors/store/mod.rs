@@ -20,7 +20,8 @@ use crate::messages::store::{
     ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
     EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
     OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
-    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
+    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff,
+    TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -106,6 +107,8 @@ orders! {
     escalate_gate(EscalateGate) -> bool;
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
+    /// Switches a workflow on or off.
+    switch_workflow(SwitchWorkflow) -> ();
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them
     /// is not due. Of many lanes, those that waited longest come first; `next` speaks of lanes that were not given out.
     read_due_effects(ReadDueEffects) -> DueEffects;

@@ -51,6 +51,10 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                     "/workflow-runs/{id}/phases/{phase}/log/stream",
                     web::get().to(admin::logs::follow),
                 )
+                .route("/workflows", web::get().to(admin::workflows::list))
+                .route("/workflows/{name}", web::get().to(admin::workflows::one))
+                .route("/workflows/{name}/yaml", web::get().to(admin::workflows::yaml))
+                .route("/workflows/{name}/toggle", web::post().to(admin::workflows::toggle))
                 .route("/approvals", web::get().to(admin::approvals::list))
                 .route("/approvals/{id}", web::get().to(admin::approvals::one))
                 .route("/approvals/{id}/respond", web::post().to(admin::approvals::respond))

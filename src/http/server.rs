@@ -15,10 +15,11 @@ use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::Deliver;
+use actors::messages::library::ReadWorkflows;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
     ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit,
+    ReadEvent, RecordAudit, SwitchWorkflow, SwitchedOff,
 };
 use actors::store::StoreDoor;
 use anyhow::Context as _;
@@ -106,6 +107,9 @@ pub struct HttpDoors {
     pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
     pub(crate) start_run: Recipient<StartRun>,
+    pub(crate) workflows: Recipient<ReadWorkflows>,
+    pub(crate) switched_off: Recipient<SwitchedOff>,
+    pub(crate) switch_workflow: Recipient<SwitchWorkflow>,
     pub(crate) count: Recipient<CountStore>,
     pub(crate) list_events: Recipient<ListEvents>,
     pub(crate) read_event: Recipient<ReadEvent>,
@@ -132,6 +136,7 @@ pub struct HttpDoor {
     retry: Recipient<RetryRun>,
     cancel: Recipient<CancelRun>,
     start_run: Recipient<StartRun>,
+    workflows: Recipient<ReadWorkflows>,
     running: Option<ServerHandle>,
 }
 
@@ -153,6 +158,7 @@ impl HttpDoor {
         retry: Recipient<RetryRun>,
         cancel: Recipient<CancelRun>,
         start_run: Recipient<StartRun>,
+        workflows: Recipient<ReadWorkflows>,
     ) -> Self {
         Self {
             name,
@@ -165,6 +171,7 @@ impl HttpDoor {
             retry,
             cancel,
             start_run,
+            workflows,
             running: None,
         }
     }
@@ -176,7 +183,7 @@ impl HttpDoor {
             Arc::clone(&self.store),
         );
         let (dispatch, cancel, start_run) = (self.dispatch.clone(), self.cancel.clone(), self.start_run.clone());
-        let retry = self.retry.clone();
+        let (retry, workflows) = (self.retry.clone(), self.workflows.clone());
         let shared = Data::from(shared);
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
@@ -189,6 +196,9 @@ impl HttpDoor {
                 retry: retry.clone(),
                 cancel: cancel.clone(),
                 start_run: start_run.clone(),
+                workflows: workflows.clone(),
+                switched_off: store.clone().recipient(),
+                switch_workflow: store.clone().recipient(),
                 count: store.clone().recipient(),
                 list_events: store.clone().recipient(),
                 read_event: store.clone().recipient(),

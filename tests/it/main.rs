@@ -14,3 +14,4 @@ mod settings;
 mod support;
 mod tidy;
 mod trust;
+mod workflows;

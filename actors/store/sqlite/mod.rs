@@ -45,7 +45,8 @@ use crate::messages::store::{
     ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
     EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns, LoadRun, OpenGates,
     OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep,
-    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff,
+    TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -480,6 +481,10 @@ impl Store for SqliteStore {
 
     fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {
         self.read(runs::switched_off)
+    }
+
+    fn switch_workflow(&self, order: SwitchWorkflow) -> Pending<()> {
+        self.write(move |db| runs::switch(db, &order))
     }
 
     fn read_due_effects(&self, order: ReadDueEffects) -> Pending<DueEffects> {
