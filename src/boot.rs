@@ -64,19 +64,13 @@ pub enum Called {
 /// Every mistake of every workflow file and of every setting that names a workflow.
 pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
     let rules = library_rules(loaded);
-    let catalog = workflows::load(rules.overlay.as_deref())?;
-    let mistakes = workflows::check(
-        &catalog,
+    workflows::load_for(
+        rules.overlay.as_deref(),
         &workflows::Setup {
             routes: &rules.routes,
             runtimes: &rules.runtimes,
         },
-    );
-    if mistakes.is_empty() {
-        Ok(catalog)
-    } else {
-        Err(mistakes)
-    }
+    )
 }
 
 /// What workflows must fit, at boot and whenever a file changes.

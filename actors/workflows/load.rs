@@ -128,6 +128,35 @@ pub(super) fn load_without(refused: &[&str], overlay: Option<&Path>) -> Result<C
     }
 }
 
+/// [`load`] and [`check`](super::check) together, so that a mistake in a file hides none in the settings.
+///
+/// # Errors
+/// Every mistake of every file and of every setting that names a workflow. Of a route to a workflow that may well be in a
+/// file with mistakes nothing is said.
+pub fn load_for(overlay: Option<&Path>, setup: &Setup<'_>) -> Result<Catalog, Vec<Mistake>> {
+    let found = read_all(NOT_YET, overlay);
+    let catalog = Catalog {
+        workflows: found.workflows,
+    };
+    let mut mistakes = found.mistakes;
+    let hidden = |name: &str| {
+        let of_name = |file: &String| {
+            let stem = Path::new(file).file_stem();
+            stem.is_some_and(|stem| stem == name)
+        };
+        !found.overlay_readable || found.refused_files.iter().any(of_name)
+    };
+    let misfits = check::misfits(&catalog, setup).into_iter();
+    mistakes.extend(misfits.filter(|(name, _)| !hidden(name)).map(|(_, mistake)| mistake));
+    mistakes.sort();
+    mistakes.dedup();
+    if mistakes.is_empty() {
+        Ok(catalog)
+    } else {
+        Err(mistakes)
+    }
+}
+
 /// What became of files that were read again.
 #[derive(Debug)]
 pub struct Reloaded {

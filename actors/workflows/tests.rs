@@ -14,7 +14,7 @@ use super::not_yet::NOT_YET;
 use super::reader::{Asset, Assets};
 use super::schema::{self, Source};
 use super::template::{self, CONTEXT_KEYS, Facts, UNTRUSTED_KEYS};
-use super::{Catalog, Reloaded, Route, Setup, SharedCatalog, check, json_schema, keys, load, reload};
+use super::{Catalog, Reloaded, Route, Setup, SharedCatalog, check, json_schema, keys, load, load_for, reload};
 use crate::domain::{Mistake, Phase, PhaseKind, Reaction, Workflow};
 use crate::yaml;
 
@@ -1037,6 +1037,38 @@ fn a_route_leads_to_a_workflow_or_to_the_service_itself() {
             "firstlight.yaml:4:9: routes.github.issue_opened: leads to no workflow, \"issue-traige\" is unknown; did you mean \"issue-triage\"? (known: build, "
         ),
         "{text}"
+    );
+}
+
+#[test]
+fn a_bad_file_hides_no_mistake_of_the_settings() {
+    let folder = overlay(&[
+        ("workflows/mine.yaml", "name: mine\nphases: []\n"),
+        (
+            "workflows/other.yaml",
+            "name: other\nphases: [{name: p, prompt: prompts/chat.md, runtime: gone}]\n",
+        ),
+    ]);
+    let routes: Vec<_> = ["mine", "nobody", "chat"]
+        .map(|workflow| Route {
+            key: format!("routes.github.{workflow}"),
+            workflow: workflow.into(),
+            file: "firstlight.yaml".into(),
+            line: 4,
+            column: 9,
+        })
+        .into();
+    let setup = Setup {
+        routes: &routes,
+        runtimes: &BTreeSet::new(),
+    };
+    let mistakes = load_for(Some(folder.path()), &setup).err().unwrap_or_default();
+    let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["phases", "phases[0].runtime", "routes.github.nobody"],
+        "{}",
+        told(&mistakes)
     );
 }
 
