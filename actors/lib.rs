@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod github;
 pub mod house;
+pub mod library;
 pub mod messages;
 pub mod outbound;
 pub mod runs;

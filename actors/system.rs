@@ -10,12 +10,14 @@ use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock};
+use crate::library::{Librarian, LibraryRules};
 use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
     AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks,
     PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
 };
+use crate::messages::library::ReadWorkflows;
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::KeepDefinitions;
@@ -33,6 +35,8 @@ const LANES: usize = 32;
 pub struct SystemConfig {
     /// Routes, managed list and workflows.
     pub dispatcher: DispatcherRules,
+    /// Where workflow files change, and what they must fit.
+    pub library: LibraryRules,
     /// Places, folders and runtimes of runs.
     pub runs: RunsConfig,
     /// Address and credentials of GitHub.
@@ -96,12 +100,15 @@ pub struct FrontDoors {
     pub deliveries: DeliveryOrders,
     /// What would be committed.
     pub auto_commit: Recipient<AutoCommit>,
+    /// The workflows of this moment.
+    pub workflows: Recipient<ReadWorkflows>,
 }
 
 /// The running actors, by their doors.
 pub struct System {
     store: Arc<dyn Store>,
     dispatcher: Addr<Dispatcher>,
+    librarian: Addr<Librarian>,
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
     replier: Addr<Replier>,
@@ -179,6 +186,14 @@ impl System {
             effects: nudges.clone().recipient(),
         };
         let keeper = keeper_to_be.run(GateKeeper::new(gate_doors, clock.clone(), bells.bell("gate keeper")));
+        let librarian = Librarian::new(
+            config.library,
+            config.dispatcher.catalog.clone(),
+            door.clone().recipient(),
+            clock.clone(),
+            bells.bell("librarian"),
+        )
+        .start();
         let knock = Knock::default();
         let dispatcher = Dispatcher::new(
             DispatcherDoors {
@@ -202,6 +217,7 @@ impl System {
         Ok(Self {
             store,
             dispatcher,
+            librarian,
             supervisor,
             keeper,
             replier,
@@ -240,6 +256,7 @@ impl System {
             state: self.state(),
             deliveries: self.deliveries(),
             auto_commit: self.git.clone().recipient(),
+            workflows: self.librarian.clone().recipient(),
         }
     }
 
@@ -259,6 +276,7 @@ impl System {
         // What one actor finishes may give the next one work, so two equal rounds are needed.
         let mut before = None;
         loop {
+            let librarian = self.librarian.send(AwaitQuiet).await.unwrap_or(0);
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
@@ -266,7 +284,7 @@ impl System {
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
             let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, keeper, replier, retrier, git, state));
+            let now = Some((librarian, dispatcher, supervisor, keeper, replier, retrier, git, state));
             if now == before {
                 return;
             }
@@ -277,6 +295,7 @@ impl System {
     /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
     pub async fn finish(&self) {
         for finished in [
+            self.librarian.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,

@@ -12,6 +12,7 @@ use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
+use actors::library::LibraryRules;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
 use actors::state::StateConfig;
@@ -66,8 +67,19 @@ pub enum Called {
 /// # Errors
 /// Every mistake of every workflow file and of every setting that names a workflow.
 pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
+    let rules = library_rules(loaded);
+    workflows::load_for(
+        rules.overlay.as_deref(),
+        &workflows::Setup {
+            routes: &rules.routes,
+            runtimes: &rules.runtimes,
+        },
+    )
+}
+
+/// What workflows must fit, at boot and whenever a file changes.
+fn library_rules(loaded: &Loaded) -> LibraryRules {
     let settings = &loaded.settings;
-    let catalog = workflows::load(settings.workflows.overlay.as_deref())?;
     let github = settings
         .routes
         .github
@@ -78,31 +90,20 @@ pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
         .slack
         .named()
         .map(|(key, workflow)| (format!("routes.slack.{key}"), workflow));
-    let routes: Vec<_> = github
-        .chain(slack)
-        .map(|(key, workflow)| {
-            let place = loaded.mistake(&key, "");
-            workflows::Route {
-                key,
-                workflow: workflow.to_string(),
-                file: place.file,
-                line: place.line,
-                column: place.column,
-            }
-        })
-        .collect();
-    let runtimes = settings.runtimes.keys().cloned().collect();
-    let mistakes = workflows::check(
-        &catalog,
-        &workflows::Setup {
-            routes: &routes,
-            runtimes: &runtimes,
-        },
-    );
-    if mistakes.is_empty() {
-        Ok(catalog)
-    } else {
-        Err(mistakes)
+    let routes = github.chain(slack).map(|(key, workflow)| {
+        let place = loaded.mistake(&key, "");
+        workflows::Route {
+            key,
+            workflow: workflow.to_string(),
+            file: place.file,
+            line: place.line,
+            column: place.column,
+        }
+    });
+    LibraryRules {
+        overlay: settings.workflows.overlay.clone(),
+        routes: routes.collect(),
+        runtimes: settings.runtimes.keys().cloned().collect(),
     }
 }
 
@@ -138,6 +139,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             catalog: SharedCatalog::new(catalog),
             bot_name: settings.github.bot_name.to_string(),
         },
+        library: library_rules(loaded),
         runs: runs_config(settings),
         github: github_client(settings)?,
         state: StateConfig::of(state_dir),

@@ -2,6 +2,7 @@
 
 mod approval;
 mod delivery;
+mod diagram;
 mod effect;
 mod envelope;
 mod event;
@@ -17,6 +18,7 @@ mod workflow;
 
 pub use approval::*;
 pub use delivery::*;
+pub use diagram::*;
 pub use effect::*;
 pub use envelope::*;
 pub use event::*;

@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod github;
 pub mod house;
 pub mod integrations;
+pub mod library;
 pub mod outbound;
 pub mod runs;
 pub mod store;

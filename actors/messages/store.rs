@@ -155,7 +155,7 @@ pub struct ListEvents(pub EventFilter);
 
 /// Keep the texts of workflow definitions, so that a run can go on with the version that it started with.
 ///
-/// Sender: boot and the reload of workflows. Handler: the store. Answer: done; texts that are there already stay.
+/// Sender: boot and the librarian. Handler: the store. Answer: done; texts that are there already stay.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<()>")]
 pub struct KeepDefinitions(pub Vec<(DefinitionHash, WorkflowName, String)>);
@@ -341,10 +341,26 @@ pub struct EscalateGate {
 
 /// Read the workflows that are switched off.
 ///
-/// Sender: the dispatcher. Handler: the store. Answer: their names.
+/// Sender: the dispatcher, API, dashboard. Handler: the store. Answer: their names.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Vec<String>>")]
 pub struct SwitchedOff;
+
+/// Switch a workflow on or off. Whoever is switched off starts no run, whoever asks; runs that are there go on.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct SwitchWorkflow {
+    /// Which.
+    pub workflow: WorkflowName,
+    /// On, or off.
+    pub enabled: bool,
+    /// Who wants it so.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
 
 /// Read effects whose time has come, in the order of the outbox, and those a crash left in flight.
 ///

@@ -10,6 +10,9 @@ use crate::workflows::template::{Facts, spell_both_ways};
 /// How long the words of a branch name may be.
 const SLUG_LENGTH: usize = 40;
 
+/// The label of issues that ask for missing tools to be set up, as the original names it.
+const BOOTSTRAP_LABEL: &str = "lastlight:bootstrap";
+
 /// The facts of one run. Grows with each phase's output.
 #[derive(Debug, Clone)]
 pub(crate) struct RunFacts {
@@ -20,8 +23,8 @@ pub(crate) struct RunFacts {
 
 impl RunFacts {
     /// What the run started with, in both spellings, and what every run has beside it: `owner`, `repo` (without its owner),
-    /// `issueNumber`, `taskId`, `branch`, `runId`, `workflow`, `variables.*`, `scratch.*`. A `branch` that the context
-    /// brings (a pull request's head) stays.
+    /// `issueNumber`, `taskId`, `branch`, `issueDir`, `bootstrapLabel`, `contextSnapshot`, `runId`, `workflow`, `variables.*`,
+    /// `scratch.*`. A `branch` that the context brings (a pull request's head) stays.
     pub(crate) fn of(record: &RunRecord, workflow: &Workflow) -> Self {
         let task = task_of(record);
         let mut context = record.context.0.clone();
@@ -36,6 +39,9 @@ impl RunFacts {
         if !context.get("branch").is_some_and(Value::is_string) {
             context.insert("branch".into(), branch(record, &task).into());
         }
+        context.insert("issueDir".into(), notes_folder(record, &task).into());
+        context.insert("bootstrapLabel".into(), BOOTSTRAP_LABEL.into());
+        context.insert("contextSnapshot".into(), snapshot(&context).into());
         context.insert("taskId".into(), task.clone().into());
         context.insert("runId".into(), record.summary.id.to_string().into());
         context.insert("workflow".into(), record.summary.workflow.as_str().into());
@@ -170,6 +176,42 @@ fn branch(record: &RunRecord, task: &str) -> String {
     }
 }
 
+/// `.lastlight/issue-N`, as the original's prompts expect it; without a number, after the task.
+fn notes_folder(record: &RunRecord, task: &str) -> String {
+    match record.summary.number {
+        Some(number) => format!(".lastlight/issue-{number}"),
+        None => format!(".lastlight/{task}"),
+    }
+}
+
+/// What the run is about, one fact a line; what is not known has no line.
+fn snapshot(context: &Map<String, Value>) -> String {
+    let mut lines = String::new();
+    for (label, key) in [
+        ("Owner", "owner"),
+        ("Repository", "repo"),
+        ("Issue", "issueNumber"),
+        ("Pull request", "prNumber"),
+        ("Title", "title"),
+        ("Labels", "labels"),
+        ("Asked by", "sender"),
+        ("Branch", "branch"),
+    ] {
+        let value = match context.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => continue,
+        };
+        // One line each, whatever a title holds.
+        let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !value.is_empty() {
+            lines.push_str(&format!("{label}: {value}\n"));
+        }
+    }
+    lines
+}
+
 /// Lower case, everything but ASCII letters and digits a dash, no dash at the ends, at most 40 bytes.
 fn slug(text: &str) -> String {
     let mut slug = String::new();
@@ -215,6 +257,12 @@ mod tests {
         assert_eq!(facts.task(), "site-7-triage-89abcdef");
         assert_eq!(facts.context["branch"], "lastlight/7-it-broke");
         assert_eq!(facts.context["repo"], "site");
+
+        assert_eq!(facts.context["issueDir"], ".lastlight/issue-7");
+        assert_eq!(
+            facts.context["contextSnapshot"],
+            "Owner: acme\nRepository: site\nIssue: 7\nTitle: It broke\nBranch: lastlight/7-it-broke\n"
+        );
 
         record.context.0.insert("branch".into(), "feature".into());
         assert_eq!(RunFacts::of(&record, &workflow("[]")).context["branch"], "feature");

@@ -23,7 +23,7 @@ use crate::messages::store::{
     ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
     ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverDeliveries, RecoverRuns,
     Redeliver, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult,
-    SwitchedOff, TakeQueuedRuns, WebhookStats,
+    SwitchWorkflow, SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -109,6 +109,8 @@ orders! {
     escalate_gate(EscalateGate) -> bool;
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
+    /// Switches a workflow on or off.
+    switch_workflow(SwitchWorkflow) -> ();
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them
     /// is not due. Of many lanes, those that waited longest come first; `next` speaks of lanes that were not given out.
     read_due_effects(ReadDueEffects) -> DueEffects;

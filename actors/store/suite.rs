@@ -2537,6 +2537,24 @@ mod claims {
         assert_eq!(audit.send(line).await.expect("the door is open"), Ok(()));
         let off: Recipient<SwitchedOff> = StoreDoor::new(Arc::clone(&store)).start().recipient();
         assert_eq!(off.send(SwitchedOff).await.expect("the door is open"), Ok(Vec::new()));
+        let switch: Recipient<SwitchWorkflow> = StoreDoor::new(Arc::clone(&store)).start().recipient();
+        for (workflow, enabled, left) in [
+            ("chat", false, vec!["chat"]),
+            ("build", false, vec!["build", "chat"]),
+            ("chat", false, vec!["build", "chat"]),
+            ("chat", true, vec!["build"]),
+            ("triage", true, vec!["build"]),
+        ] {
+            let order = SwitchWorkflow {
+                workflow: workflow.parse().expect("a name"),
+                enabled,
+                by: "ann".into(),
+                at: at(1),
+            };
+            assert_eq!(switch.send(order).await.expect("the door is open"), Ok(()));
+            let left: Vec<String> = left.into_iter().map(str::to_owned).collect();
+            assert_eq!(off.send(SwitchedOff).await.expect("the door is open"), Ok(left));
+        }
         let house = House(store);
         assert_eq!(house.counts().await.unsettled_events, 200);
         arbiter.stop();

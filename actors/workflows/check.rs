@@ -51,7 +51,17 @@ pub struct Setup<'a> {
 /// is not configured. A phase that names no runtime, or is `optional`, is left alone: it says so itself when it runs.
 #[must_use]
 pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
-    let mut mistakes = Vec::new();
+    let mut mistakes: Vec<_> = misfits(catalog, setup)
+        .into_iter()
+        .map(|(_, mistake)| mistake)
+        .collect();
+    mistakes.sort();
+    mistakes
+}
+
+/// [`check`], each mistake with the name of the workflow that is missing or does not fit.
+pub(super) fn misfits(catalog: &Catalog, setup: &Setup<'_>) -> Vec<(String, Mistake)> {
+    let mut misfits = Vec::new();
     for route in setup.routes {
         let name = route.workflow.as_str();
         if catalog.get(name).is_some() || INTERNAL_TARGETS.contains(&name) {
@@ -59,7 +69,7 @@ pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
         }
         let known: Vec<_> = catalog.names().map(|name| name.as_str()).collect();
         let guess = did_you_mean(name, known.iter().copied().chain(INTERNAL_TARGETS.iter().copied()));
-        mistakes.push(Mistake {
+        let mistake = Mistake {
             file: route.file.clone(),
             line: route.line,
             column: route.column,
@@ -68,7 +78,8 @@ pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
                 "leads to no workflow, {name:?} is unknown{guess} (known: {})",
                 known.join(", ")
             ),
-        });
+        };
+        misfits.push((name.to_owned(), mistake));
     }
     for (workflow, runtimes) in catalog.runtimes() {
         for named in runtimes {
@@ -76,7 +87,7 @@ pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
                 continue;
             }
             let guess = did_you_mean(&named.name, setup.runtimes.iter().map(String::as_str));
-            mistakes.push(Mistake {
+            let mistake = Mistake {
                 file: workflow.file.clone(),
                 line: named.line,
                 column: named.column,
@@ -85,11 +96,11 @@ pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
                     "no runtime {:?} is configured; set \"runtimes.{}\" in the settings, or mark the phase \"optional: true\"{guess}",
                     named.name, named.name
                 ),
-            });
+            };
+            misfits.push((workflow.name.as_str().to_owned(), mistake));
         }
     }
-    mistakes.sort();
-    mistakes
+    misfits
 }
 
 /// Every reference of a file's templates and expressions that leads nowhere, and whatever is no template or expression.

@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::check::{self, Setup};
 use super::not_yet::NOT_YET;
 use super::reader::{Asset, Assets, did_you_mean};
 use super::schema::{self, RuntimeAt, Source};
@@ -35,6 +36,12 @@ pub struct Catalog {
 struct Entry {
     workflow: Arc<Workflow>,
     runtimes: Vec<RuntimeAt>,
+}
+
+impl Entry {
+    fn is_shipped(&self) -> bool {
+        self.workflow.file.starts_with(SHIPPED)
+    }
 }
 
 impl Catalog {
@@ -111,11 +118,132 @@ pub fn load(overlay: Option<&Path>) -> Result<Catalog, Vec<Mistake>> {
 
 /// [`load`], with other paths of the grammar refused.
 pub(super) fn load_without(refused: &[&str], overlay: Option<&Path>) -> Result<Catalog, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
+    let found = read_all(refused, overlay);
+    if found.mistakes.is_empty() {
+        Ok(Catalog {
+            workflows: found.workflows,
+        })
+    } else {
+        Err(found.mistakes)
+    }
+}
+
+/// [`load`] and [`check`](super::check) together, so that a mistake in a file hides none in the settings.
+///
+/// # Errors
+/// Every mistake of every file and of every setting that names a workflow. Of a route to a workflow that may well be in a
+/// file with mistakes nothing is said.
+pub fn load_for(overlay: Option<&Path>, setup: &Setup<'_>) -> Result<Catalog, Vec<Mistake>> {
+    let found = read_all(NOT_YET, overlay);
+    let catalog = Catalog {
+        workflows: found.workflows,
+    };
+    let mut mistakes = found.mistakes;
+    let hidden = |name: &str| {
+        let of_name = |file: &String| {
+            let stem = Path::new(file).file_stem();
+            stem.is_some_and(|stem| stem == name)
+        };
+        !found.overlay_readable || found.refused_files.iter().any(of_name)
+    };
+    let misfits = check::misfits(&catalog, setup).into_iter();
+    mistakes.extend(misfits.filter(|(name, _)| !hidden(name)).map(|(_, mistake)| mistake));
+    mistakes.sort();
+    mistakes.dedup();
+    if mistakes.is_empty() {
+        Ok(catalog)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// What became of files that were read again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// What counts from now on: what is good and new, and the old where the new is not good.
+    pub catalog: Catalog,
+    /// Names of the workflows that are new or different, sorted.
+    pub changed: Vec<WorkflowName>,
+    /// Names of those that are there no more, sorted.
+    pub gone: Vec<WorkflowName>,
+    /// Every mistake because of which something stayed as it was.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Reads all files again. A file that is good is taken; one that is not leaves the workflow that it held before as it was,
+/// and so does a change after which a route would lead nowhere or a runtime be missing. Where the overlay folder itself cannot
+/// be read, everything stays.
+#[must_use]
+pub fn reload(before: &Catalog, overlay: Option<&Path>, setup: &Setup<'_>) -> Reloaded {
+    let found = read_all(NOT_YET, overlay);
+    let mut catalog = if found.overlay_readable {
+        Catalog {
+            workflows: found.workflows,
+        }
+    } else {
+        before.clone()
+    };
+    for (name, old) in &before.workflows {
+        let replaced = catalog.workflows.get(name).is_some_and(|new| !new.is_shipped());
+        if found.refused_files.contains(&old.workflow.file) && !replaced {
+            catalog.workflows.insert(name.clone(), old.clone());
+        }
+    }
+    let mut mistakes = found.mistakes;
+    for (name, mistake) in check::misfits(&catalog, setup) {
+        mistakes.push(mistake);
+        let Ok(name) = name.parse::<WorkflowName>() else {
+            continue;
+        };
+        match before.workflows.get(&name) {
+            Some(old) => catalog.workflows.insert(name, old.clone()),
+            None => catalog.workflows.remove(&name),
+        };
+    }
+    mistakes.sort();
+    mistakes.dedup();
+    let hash = |catalog: &Catalog, name: &WorkflowName| {
+        let entry = catalog.workflows.get(name)?;
+        Some(entry.workflow.hash.clone())
+    };
+    Reloaded {
+        changed: catalog
+            .names()
+            .filter(|name| hash(&catalog, name) != hash(before, name))
+            .cloned()
+            .collect(),
+        gone: before
+            .names()
+            .filter(|name| hash(&catalog, name).is_none())
+            .cloned()
+            .collect(),
+        catalog,
+        mistakes,
+    }
+}
+
+/// What all files together hold, good and bad.
+struct Found {
+    workflows: BTreeMap<WorkflowName, Entry>,
+    mistakes: Vec<Mistake>,
+    /// Files whose workflow is not among them, by the names of mistakes.
+    refused_files: BTreeSet<String>,
+    /// Whether the overlay folder, if one is set, could be opened and listed.
+    overlay_readable: bool,
+}
+
+fn read_all(refused: &[&str], overlay: Option<&Path>) -> Found {
+    let mut found = Found {
+        workflows: BTreeMap::new(),
+        mistakes: Vec::new(),
+        refused_files: BTreeSet::new(),
+        overlay_readable: true,
+    };
     let overlay = overlay.and_then(|root| match Overlay::open(root) {
         Ok(overlay) => Some(overlay),
         Err(problem) => {
-            mistakes.push(whole_file(&root.display().to_string(), problem));
+            found.mistakes.push(whole_file(&root.display().to_string(), problem));
+            found.overlay_readable = false;
             None
         }
     });
@@ -124,18 +252,19 @@ pub(super) fn load_without(refused: &[&str], overlay: Option<&Path>) -> Result<C
         overlay: overlay.as_ref(),
         seen: RefCell::default(),
     };
-    let mut workflows = read_layer(shipped_files(), &library, &mut mistakes);
+    read_layer(shipped_files(), &library, &mut found);
     if let Some(overlay) = &overlay {
-        let files = overlay.workflow_files(&mut mistakes);
-        workflows.extend(read_layer(files, &library, &mut mistakes));
+        match overlay.workflow_files(&mut found.mistakes) {
+            Some(files) => read_layer(files, &library, &mut found),
+            None => found.overlay_readable = false,
+        }
     }
-    mistakes.sort();
-    mistakes.dedup();
-    if mistakes.is_empty() {
-        Ok(Catalog { workflows })
-    } else {
-        Err(mistakes)
-    }
+    found
+        .refused_files
+        .extend(found.mistakes.iter().map(|mistake| mistake.file.clone()));
+    found.mistakes.sort();
+    found.mistakes.dedup();
+    found
 }
 
 /// A file of one layer: how mistakes name it, its name without the ending, its bytes.
@@ -166,17 +295,21 @@ fn workflow_stem(name: &str) -> Option<&str> {
     (!stem.contains('/') && !stem.starts_with('.')).then_some(stem)
 }
 
-/// Reads the files of one layer. What is wrong is added to the mistakes.
-fn read_layer(files: Vec<File>, library: &Library<'_>, mistakes: &mut Vec<Mistake>) -> BTreeMap<WorkflowName, Entry> {
-    let mut workflows: BTreeMap<WorkflowName, Entry> = BTreeMap::new();
+/// Reads the files of one layer over what was found before.
+fn read_layer(files: Vec<File>, library: &Library<'_>, found: &mut Found) {
+    let mut layer: BTreeMap<WorkflowName, Entry> = BTreeMap::new();
     for file in files {
         match read_file(&file, library) {
             Ok(None) => {}
-            Err(found) => mistakes.extend(found),
+            Err(mistakes) => {
+                // A mistake in a prompt names the prompt's file, and the workflow is refused all the same.
+                found.refused_files.insert(file.label);
+                found.mistakes.extend(mistakes);
+            }
             Ok(Some(read)) => {
                 let name = read.workflow.name.clone();
-                if let Some(first) = workflows.get(&name) {
-                    mistakes.push(Mistake {
+                if let Some(first) = layer.get(&name) {
+                    found.mistakes.push(Mistake {
                         line: read.name_at.0,
                         column: read.name_at.1,
                         key: "name".into(),
@@ -191,7 +324,7 @@ fn read_layer(files: Vec<File>, library: &Library<'_>, mistakes: &mut Vec<Mistak
                     });
                     continue;
                 }
-                workflows.insert(
+                layer.insert(
                     name,
                     Entry {
                         workflow: Arc::new(read.workflow),
@@ -201,7 +334,7 @@ fn read_layer(files: Vec<File>, library: &Library<'_>, mistakes: &mut Vec<Mistak
             }
         }
     }
-    workflows
+    found.workflows.extend(layer);
 }
 
 /// One file; nothing when it is a schedule.
@@ -353,10 +486,10 @@ impl Overlay {
         }
     }
 
-    /// Its workflow files, sorted by name.
-    fn workflow_files(&self, mistakes: &mut Vec<Mistake>) -> Vec<File> {
+    /// Its workflow files, sorted by name; nothing where the folder cannot be listed.
+    fn workflow_files(&self, mistakes: &mut Vec<Mistake>) -> Option<Vec<File>> {
         if !self.workflows.is_dir() {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let label = self.workflows.display().to_string();
         let names = std::fs::read_dir(&self.workflows).and_then(|entries| {
@@ -371,7 +504,7 @@ impl Overlay {
                     &label,
                     format!("cannot be listed: {error}; let Firstlight read it"),
                 ));
-                return Vec::new();
+                return None;
             }
         };
         names.sort();
@@ -394,7 +527,7 @@ impl Overlay {
                 }),
             }
         }
-        files
+        Some(files)
     }
 
     /// A prompt or skill; nothing when the overlay has none at this path.
@@ -451,8 +584,6 @@ fn read_inside(folder: &Path, file: &Path) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn gather(folder: &Path, root: &Path, into: &mut BTreeSet<String>) {

@@ -14,7 +14,7 @@ pub mod template;
 pub use check::{INTERNAL_TARGETS, Route, Setup, check};
 pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Name};
 pub use json_schema::json_schema;
-pub use load::{Catalog, MAX_FILE, SharedCatalog, load};
+pub use load::{Catalog, MAX_FILE, Reloaded, SharedCatalog, load, load_for, reload};
 pub use pattern::{MAX_PATTERN, Pattern};
 pub use reader::{MAX_DEADLINE, MAX_TIMEOUT};
 pub use schema::{KeyOfGrammar, MAX_PHASES, MAX_ROUNDS, keys};

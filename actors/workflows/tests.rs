@@ -14,7 +14,7 @@ use super::not_yet::NOT_YET;
 use super::reader::{Asset, Assets};
 use super::schema::{self, Source};
 use super::template::{self, CONTEXT_KEYS, Facts, UNTRUSTED_KEYS};
-use super::{Catalog, Route, Setup, SharedCatalog, check, json_schema, keys, load};
+use super::{Catalog, Reloaded, Route, Setup, SharedCatalog, check, json_schema, keys, load, load_for, reload};
 use crate::domain::{Mistake, Phase, PhaseKind, Reaction, Workflow};
 use crate::yaml;
 
@@ -469,6 +469,125 @@ fn a_shared_catalog_changes_as_a_whole() {
     assert!(before.get("a").is_none() && other.current().get("a").is_some());
 }
 
+// ---- files that change ----
+
+/// Reads again, before these routes and runtimes.
+fn again(before: &Catalog, overlay: &Path, routes: &[&str], runtimes: &[&str]) -> Reloaded {
+    let routes: Vec<_> = routes
+        .iter()
+        .map(|workflow| Route {
+            key: "routes.github.issue_opened".into(),
+            workflow: (*workflow).to_owned(),
+            file: "firstlight.yaml".into(),
+            line: 4,
+            column: 9,
+        })
+        .collect();
+    let runtimes = runtimes.iter().map(|name| (*name).to_owned()).collect();
+    reload(
+        before,
+        Some(overlay),
+        &Setup {
+            routes: &routes,
+            runtimes: &runtimes,
+        },
+    )
+}
+
+fn changes(reloaded: &Reloaded) -> (String, String) {
+    let list = |names: &[crate::domain::WorkflowName]| {
+        let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+        names.join(" ")
+    };
+    (list(&reloaded.changed), list(&reloaded.gone))
+}
+
+fn reply(name: &str, words: &str) -> String {
+    format!("name: {name}\nphases: [{{name: answer, type: reply, message: {words}}}]\n")
+}
+
+#[test]
+fn a_good_file_counts_and_a_bad_one_leaves_what_was_there() {
+    let folder = overlay(&[
+        ("workflows/a.yaml", &reply("a", "one")),
+        ("workflows/b.yaml", &reply("b", "one")),
+    ]);
+    let before = load(Some(folder.path())).expect("good files");
+    let nothing = again(&before, folder.path(), &[], &[]);
+    assert_eq!(changes(&nothing), (String::new(), String::new()));
+    assert!(nothing.mistakes.is_empty());
+
+    write(folder.path(), "workflows/a.yaml", b"name: a\nphases: []\n");
+    write(folder.path(), "workflows/b.yaml", reply("b", "two").as_bytes());
+    write(folder.path(), "workflows/chat.yaml", b"name: chat\nphases: []\n");
+    let next = again(&before, folder.path(), &[], &[]);
+    assert_eq!(changes(&next), ("b".into(), String::new()));
+    let said = |catalog: &Catalog, name: &str| catalog.get(name).and_then(|one| one.phases[0].message.clone());
+    assert_eq!(said(&next.catalog, "a").as_deref(), Some("one"));
+    assert_eq!(said(&next.catalog, "b").as_deref(), Some("two"));
+    let chat = next.catalog.get("chat").expect("the shipped one");
+    assert!(chat.file.starts_with("builtin:"), "{}", chat.file);
+    assert_eq!(next.mistakes.len(), 2, "{}", told(&next.mistakes));
+
+    // What stayed goes on staying, until its file is good or gone.
+    let later = again(&next.catalog, folder.path(), &[], &[]);
+    assert_eq!(changes(&later), (String::new(), String::new()));
+    fs::remove_file(folder.path().join("workflows/a.yaml")).expect("removed");
+    assert_eq!(
+        changes(&again(&next.catalog, folder.path(), &[], &[])),
+        (String::new(), "a".into())
+    );
+}
+
+#[test]
+fn a_name_that_moves_to_another_file_is_not_held_back() {
+    let folder = overlay(&[("workflows/a.yaml", &reply("a", "one"))]);
+    let before = load(Some(folder.path())).expect("good files");
+    write(folder.path(), "workflows/a.yaml", b"nonsense");
+    write(folder.path(), "workflows/b.yaml", reply("a", "two").as_bytes());
+    let next = again(&before, folder.path(), &[], &[]);
+    let a = next.catalog.get("a").expect("it is there");
+    assert!(a.file.ends_with("b.yaml"), "{}", a.file);
+    assert_eq!(changes(&next), ("a".into(), String::new()));
+}
+
+#[test]
+fn a_change_that_the_settings_do_not_bear_is_refused() {
+    let agent =
+        |runtime: &str| format!("name: a\nphases: [{{name: p, prompt: prompts/chat.md, runtime: {runtime}}}]\n");
+    let folder = overlay(&[("workflows/a.yaml", &agent("local"))]);
+    let before = load(Some(folder.path())).expect("good files");
+    write(folder.path(), "workflows/a.yaml", agent("gone").as_bytes());
+    write(
+        folder.path(),
+        "workflows/n.yaml",
+        agent("gone").replace("name: a", "name: n").as_bytes(),
+    );
+    let next = again(&before, folder.path(), &["a"], &["local"]);
+    assert_eq!(changes(&next), (String::new(), String::new()));
+    assert_eq!(next.mistakes.len(), 2, "{}", told(&next.mistakes));
+
+    fs::remove_file(folder.path().join("workflows/n.yaml")).expect("removed");
+    fs::remove_file(folder.path().join("workflows/a.yaml")).expect("removed");
+    let next = again(&before, folder.path(), &["a"], &["local"]);
+    assert_eq!(changes(&next), (String::new(), String::new()));
+    assert!(
+        told(&next.mistakes).starts_with("firstlight.yaml:4:9: routes.github.issue_opened: leads to no workflow"),
+        "{}",
+        told(&next.mistakes)
+    );
+}
+
+#[test]
+fn without_its_folder_everything_stays() {
+    let folder = overlay(&[("workflows/a.yaml", &reply("a", "one"))]);
+    let before = load(Some(folder.path())).expect("good files");
+    fs::remove_dir_all(folder.path()).expect("removed");
+    let next = again(&before, folder.path(), &[], &[]);
+    assert_eq!(changes(&next), (String::new(), String::new()));
+    assert!(next.catalog.get("a").is_some() && next.mistakes.len() == 1);
+}
+
 // ---- bad files ----
 
 /// Text of the file; line, column and key of its first mistake; words of it.
@@ -918,6 +1037,38 @@ fn a_route_leads_to_a_workflow_or_to_the_service_itself() {
             "firstlight.yaml:4:9: routes.github.issue_opened: leads to no workflow, \"issue-traige\" is unknown; did you mean \"issue-triage\"? (known: build, "
         ),
         "{text}"
+    );
+}
+
+#[test]
+fn a_bad_file_hides_no_mistake_of_the_settings() {
+    let folder = overlay(&[
+        ("workflows/mine.yaml", "name: mine\nphases: []\n"),
+        (
+            "workflows/other.yaml",
+            "name: other\nphases: [{name: p, prompt: prompts/chat.md, runtime: gone}]\n",
+        ),
+    ]);
+    let routes: Vec<_> = ["mine", "nobody", "chat"]
+        .map(|workflow| Route {
+            key: format!("routes.github.{workflow}"),
+            workflow: workflow.into(),
+            file: "firstlight.yaml".into(),
+            line: 4,
+            column: 9,
+        })
+        .into();
+    let setup = Setup {
+        routes: &routes,
+        runtimes: &BTreeSet::new(),
+    };
+    let mistakes = load_for(Some(folder.path()), &setup).err().unwrap_or_default();
+    let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["phases", "phases[0].runtime", "routes.github.nobody"],
+        "{}",
+        told(&mistakes)
     );
 }
 

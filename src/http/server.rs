@@ -15,11 +15,12 @@ use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::Deliver;
+use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
     ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit, Redeliver, WebhookStats,
+    ReadEvent, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
 use actors::system::FrontDoors;
@@ -121,6 +122,9 @@ pub struct HttpDoors {
     pub(crate) queued: Recipient<EffectsQueued>,
     pub(crate) webhook_stats: Recipient<WebhookStats>,
     pub(crate) redeliver: Recipient<Redeliver>,
+    pub(crate) workflows: Recipient<ReadWorkflows>,
+    pub(crate) switched_off: Recipient<SwitchedOff>,
+    pub(crate) switch_workflow: Recipient<SwitchWorkflow>,
     pub(crate) count: Recipient<CountStore>,
     pub(crate) list_events: Recipient<ListEvents>,
     pub(crate) read_event: Recipient<ReadEvent>,
@@ -197,6 +201,9 @@ impl HttpDoor {
                 queued: front.deliveries.queued.clone(),
                 webhook_stats: store.clone().recipient(),
                 redeliver: store.clone().recipient(),
+                workflows: front.workflows.clone(),
+                switched_off: store.clone().recipient(),
+                switch_workflow: store.clone().recipient(),
                 count: store.clone().recipient(),
                 list_events: store.clone().recipient(),
                 read_event: store.clone().recipient(),

@@ -16,3 +16,4 @@ mod settings;
 mod support;
 mod tidy;
 mod trust;
+mod workflows;

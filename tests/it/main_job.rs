@@ -89,7 +89,9 @@ async fn every_default_route_leads_to_a_run_that_succeeds_and_answers() {
             .iter()
             .filter(|effect| effect["kind"] == "github.comment")
             .collect();
-        assert_eq!(comments.len(), 1, "{workflow}: {effects:?}");
+        // A push says nothing new as long as no agent reads it.
+        let expected = usize::from(event["type"] != "pr.synchronize");
+        assert_eq!(comments.len(), expected, "{workflow}: {effects:?}");
     }
     app.finish().await;
 }

@@ -50,7 +50,7 @@ use crate::messages::store::{
     ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
     ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverDeliveries, RecoverRuns,
     Redeliver, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError,
-    SwitchedOff, TakeQueuedRuns, WebhookStats,
+    SwitchWorkflow, SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -485,6 +485,10 @@ impl Store for SqliteStore {
 
     fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {
         self.read(runs::switched_off)
+    }
+
+    fn switch_workflow(&self, order: SwitchWorkflow) -> Pending<()> {
+        self.write(move |db| runs::switch(db, &order))
     }
 
     fn read_due_effects(&self, order: ReadDueEffects) -> Pending<DueEffects> {

@@ -13,7 +13,7 @@ use crate::domain::{
     Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
     Subject, TriggerType, WorkflowName,
 };
-use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, TakeQueuedRuns};
+use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns};
 
 const SUMMARY: &str = "seq, id, workflow, subject, repo, number, status, current_phase, trigger_type, triggered_by,
     event_id, error, restart_count, created_at, started_at, ended_at";
@@ -453,6 +453,21 @@ pub(super) fn switched_off(db: &Connection) -> Result<Vec<String>, Fault> {
         .prepare_cached("SELECT workflow FROM workflow_overrides WHERE enabled = 0 ORDER BY workflow")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?)
+}
+
+/// Switches a workflow on or off.
+pub(super) fn switch(db: &Connection, order: &SwitchWorkflow) -> Result<(), Fault> {
+    db.prepare_cached(
+        "INSERT INTO workflow_overrides (workflow, enabled, updated_at, updated_by) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (workflow) DO UPDATE SET enabled = ?2, updated_at = ?3, updated_by = ?4",
+    )?
+    .execute(params![
+        order.workflow.as_str(),
+        order.enabled,
+        millis(order.at),
+        order.by
+    ])?;
+    Ok(())
 }
 
 fn summary(row: &Row<'_>) -> Result<RunSummary, Fault> {

@@ -68,6 +68,7 @@ impl Inside {
                 catalog: SharedCatalog::new(load(None).expect("the shipped workflows")),
                 bot_name: "last-light".into(),
             },
+            library: actors::library::LibraryRules::default(),
             runs: config.clone(),
             github: GithubClientConfig::new(github.url().parse().expect("a URL"), credentials),
             state: StateConfig::of(folder.path()),

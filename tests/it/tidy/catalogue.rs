@@ -86,6 +86,7 @@ const CALLED: &[(&str, &str)] = &[
     ("Nudges", "nudges"),
     ("Replier", "replier"),
     ("GateKeeper", "gate keeper"),
+    ("Librarian", "librarian"),
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),
     ("StateWriter", "state writer"),
@@ -247,7 +248,7 @@ fn mailboxes(sources: &[Source]) -> BTreeMap<String, usize> {
 }
 
 /// Messages that go another way than through a mailbox, so that no arrow shows them.
-const NO_ARROW: &[(&str, &str)] = &[("KeepDefinitions", "boot asks the store itself, before any door is hung")];
+const NO_ARROW: &[(&str, &str)] = &[];
 
 const MAP: &str = "actors/README.md";
 
