@@ -14,3 +14,5 @@ dev:
 bench:
     cargo bench --bench service
     cargo bench --bench runs
+    cargo bench --bench integrations
+    cargo bench --bench deliveries

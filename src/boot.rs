@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
@@ -313,7 +314,18 @@ pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
+    // A process that was killed may leave a child behind that has not begun its program yet; it lets go in a moment.
+    let mut patience = 20;
+    let locked = loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if patience > 0 => {
+                patience -= 1;
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            locked => break locked,
+        }
+    };
+    match locked {
         Ok(()) => {
             file.set_len(0)?;
             file.rewind()?;

@@ -17,6 +17,7 @@ use super::places::InHand;
 use super::post::{self, Answered, Ask, PostFault, Wire};
 use super::{schedule, sign};
 use crate::clock::SharedClock;
+use crate::diagnostics::emit_metric;
 use crate::domain::{
     AttemptOutcome, DeliveryReport, DeliverySettled, DeliveryStatus, Effect, EffectSeq, NewEffect, Notification,
     Priority, REDACTED, Secret, WebhookMessage,
@@ -365,6 +366,12 @@ impl Deliverer {
     }
 
     fn settled(&self, job: &Job, attempt: u32, outcome: AttemptOutcome, attempted: Attempted) -> DeliverySettled {
+        let told = match &outcome {
+            AttemptOutcome::Done { .. } => "integrations.delivery.ok",
+            AttemptOutcome::Retry { .. } => "integrations.delivery.retry",
+            AttemptOutcome::Dead { .. } | AttemptOutcome::Undeliverable { .. } => "integrations.delivery.failed",
+        };
+        emit_metric(told, 1.0, &[]);
         let webhook = job.target.webhook();
         let failed = error_of(&outcome);
         let answered = attempted.done.ok();
@@ -422,6 +429,14 @@ impl Deliverer {
             delivered: report.status == DeliveryStatus::Delivered,
             meta,
         };
+        let told = match report.status {
+            DeliveryStatus::Delivered => Some("integrations.notification.sent"),
+            DeliveryStatus::Failed => Some("integrations.notification.failed"),
+            DeliveryStatus::Retrying => None,
+        };
+        if let Some(told) = told {
+            emit_metric(told, 1.0, &[("channel", kept.notification.channel.as_str())]);
+        }
         let kept = self.keep.send(order).await;
         let error = match kept {
             Ok(Ok(())) => return,

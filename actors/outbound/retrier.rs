@@ -28,6 +28,7 @@ use super::post::Wire;
 use super::schedule;
 use super::seal::Seal;
 use crate::clock::SharedClock;
+use crate::diagnostics::emit_metric;
 use crate::domain::{
     AttemptOutcome, Channel, DeliveryReport, DeliveryStatus, DueDelivery, Effect, EffectKey, EffectSeq, Emitted,
     IntegrationEvent, NewEffect, Notification, Notified, Priority, Secret, StoredEffect, WebhookMessage,
@@ -909,6 +910,7 @@ impl Desk {
             tracing::warn!(%error, event = %event.name, "an event could not be committed");
         }
         let sent = delivered(&deliveries);
+        emit_metric("integrations.event.emitted", 1.0, &[("event", event.name.as_str())]);
         Ok(Emitted {
             sent,
             failed: deliveries.len() - sent,

@@ -802,16 +802,15 @@ async fn an_operator_manages_webhooks_and_deliveries_over_the_api() {
     let refused = app.post("/api/integrations/emit", Some(&token), &large).await;
     assert_eq!(refused.status, 413, "{}", refused.text);
     let numbers = app.get("/metrics", Some(&token)).await;
-    assert!(
-        numbers.text.contains("integrations_webhook_registered_total"),
-        "{}",
-        numbers.text
-    );
-    assert!(
-        numbers.text.contains("firstlight_store_commits_total"),
-        "{}",
-        numbers.text
-    );
+    for name in [
+        "integrations_webhook_registered_total",
+        "integrations_delivery_ok_total",
+        "integrations_event_emitted_total",
+        "integrations_state_write_ms",
+        "firstlight_store_commits_total",
+    ] {
+        assert!(numbers.text.contains(name), "{name}: {}", numbers.text);
+    }
     app.finish().await;
 }
 

@@ -72,7 +72,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("messages", &["domain"]),
     ("connectors", &["domain", "house", "messages"]),
     ("github", &["clock", "connectors", "domain", "house", "messages"]),
-    ("outbound", &["clock", "domain", "house", "messages"]),
+    ("outbound", &["clock", "diagnostics", "domain", "house", "messages"]),
     ("workflows", &["domain", "yaml"]),
     ("library", &["clock", "domain", "house", "messages", "workflows"]),
     ("dispatch", &["clock", "domain", "house", "messages", "workflows"]),
