@@ -117,7 +117,21 @@ fn described(tool: &crate::tools::Tool) -> Tool {
         .destructive(tool.destructive)
         .idempotent(tool.idempotent)
         .open_world(tool.open_world);
+    let answers = match tool.output_schema() {
+        Value::Object(answers) if answers.get("type").is_some_and(|kind| kind == "object") => answers,
+        list => {
+            let under_result = [("result".to_owned(), list)].into_iter().collect::<Map<_, _>>();
+            [
+                ("type".to_owned(), json!("object")),
+                ("properties".to_owned(), Value::Object(under_result)),
+                ("required".to_owned(), json!(["result"])),
+            ]
+            .into_iter()
+            .collect()
+        }
+    };
     Tool::new(tool.name, tool.description, Arc::new(schema))
+        .with_raw_output_schema(Arc::new(answers))
         .with_title(tool.title)
         .with_annotations(annotations)
 }

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs;
+use super::{inputs, outputs};
 
 /// What a token may do. Later ones include the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +58,7 @@ pub struct Tool {
     /// Whether it needs the store or the outbox, and not only the state of the integrations.
     pub needs_house: bool,
     input: fn(&mut SchemaGenerator) -> schemars::Schema,
+    output: fn() -> Value,
 }
 
 impl Tool {
@@ -75,6 +76,12 @@ impl Tool {
                 .or_insert_with(|| Value::Object(serde_json::Map::new()));
         }
         schema
+    }
+
+    /// JSON Schema of its answer.
+    #[must_use]
+    pub fn output_schema(&self) -> Value {
+        (self.output)()
     }
 }
 
@@ -94,6 +101,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::Nothing>,
+        output: outputs::state,
     },
     Tool {
         name: "integration_webhook_list",
@@ -105,6 +113,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::Nothing>,
+        output: outputs::webhooks,
     },
     Tool {
         name: "integration_webhook_register",
@@ -116,6 +125,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::Register>,
+        output: outputs::registered,
     },
     Tool {
         name: "integration_webhook_delete",
@@ -127,6 +137,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::Delete>,
+        output: outputs::removed,
     },
     Tool {
         name: "integration_git_auto_commit_get",
@@ -138,6 +149,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::Nothing>,
+        output: outputs::git,
     },
     Tool {
         name: "integration_git_auto_commit_set",
@@ -149,6 +161,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: false,
         input: of::<inputs::GitSet>,
+        output: outputs::git,
     },
     Tool {
         name: "integration_notify",
@@ -161,6 +174,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: true,
         needs_house: true,
         input: of::<inputs::Notify>,
+        output: outputs::notified,
     },
     Tool {
         name: "integration_emit_event",
@@ -173,6 +187,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: true,
         needs_house: true,
         input: of::<inputs::Emit>,
+        output: outputs::emitted,
     },
     Tool {
         name: "runs_list",
@@ -184,6 +199,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Runs>,
+        output: outputs::runs,
     },
     Tool {
         name: "run_get",
@@ -195,6 +211,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Id>,
+        output: outputs::run,
     },
     Tool {
         name: "events_list",
@@ -206,6 +223,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Events>,
+        output: outputs::events,
     },
     Tool {
         name: "approvals_list",
@@ -217,6 +235,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Approvals>,
+        output: outputs::approvals,
     },
     Tool {
         name: "deliveries_list",
@@ -228,6 +247,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Deliveries>,
+        output: outputs::deliveries,
     },
     Tool {
         name: "delivery_get",
@@ -239,6 +259,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Id>,
+        output: outputs::delivery,
     },
     Tool {
         name: "approval_respond",
@@ -250,6 +271,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: false,
         needs_house: true,
         input: of::<inputs::Respond>,
+        output: outputs::responded,
     },
     Tool {
         name: "workflow_run",
@@ -261,6 +283,7 @@ pub const CATALOGUE: &[Tool] = &[
         open_world: true,
         needs_house: true,
         input: of::<inputs::WorkflowRun>,
+        output: outputs::started,
     },
 ];
 

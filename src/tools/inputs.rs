@@ -82,10 +82,12 @@ pub(crate) struct Notify {
     pub(crate) attachments: Option<Vec<Value>>,
     /// Milliseconds for one attempt, 100 to 30000; 5000 if omitted.
     #[serde(default)]
-    pub(crate) timeout_ms: Option<i64>,
+    #[schemars(with = "Option<i64>", range(min = 100, max = 30_000))]
+    pub(crate) timeout_ms: Option<Value>,
     /// Attempts after the first, 0 to 10; 3 if omitted.
     #[serde(default)]
-    pub(crate) retry_count: Option<i64>,
+    #[schemars(with = "Option<i64>", range(min = 0, max = 10))]
+    pub(crate) retry_count: Option<Value>,
 }
 
 /// Input of `integration_emit_event`.
@@ -135,7 +137,8 @@ pub(crate) struct Runs {
     /// The `next` of the page before.
     pub(crate) before: Option<i64>,
     /// Rows, 1 to 200; 50 if omitted.
-    pub(crate) limit: Option<usize>,
+    #[schemars(range(min = 1, max = 200))]
+    pub(crate) limit: Option<i64>,
 }
 
 /// Input of `events_list`.
@@ -147,7 +150,8 @@ pub(crate) struct Events {
     /// The `next` of the page before.
     pub(crate) before: Option<i64>,
     /// Rows, 1 to 200; 50 if omitted.
-    pub(crate) limit: Option<usize>,
+    #[schemars(range(min = 1, max = 200))]
+    pub(crate) limit: Option<i64>,
 }
 
 /// Input of `approvals_list`.
@@ -159,7 +163,8 @@ pub(crate) struct Approvals {
     /// The `next` of the page before.
     pub(crate) before: Option<i64>,
     /// Rows, 1 to 200; 50 if omitted.
-    pub(crate) limit: Option<usize>,
+    #[schemars(range(min = 1, max = 200))]
+    pub(crate) limit: Option<i64>,
 }
 
 /// Input of `deliveries_list`.
@@ -176,7 +181,8 @@ pub(crate) struct Deliveries {
     /// The `next` of the page before.
     pub(crate) before: Option<i64>,
     /// Rows, 1 to 200; 50 if omitted.
-    pub(crate) limit: Option<usize>,
+    #[schemars(range(min = 1, max = 200))]
+    pub(crate) limit: Option<i64>,
 }
 
 /// Input of `approval_respond`.
@@ -206,10 +212,11 @@ pub(crate) struct WorkflowRun {
 
 /// Reads an input strictly. What is wrong is named by its path.
 pub(crate) fn parsed<T: DeserializeOwned>(args: Value) -> Result<T, ToolFault> {
-    let args = if args.is_null() {
-        Value::Object(Map::new())
-    } else {
-        args
+    let args = match args {
+        Value::Null => Value::Object(Map::new()),
+        // A list would be taken as the values of a shape in their order.
+        args @ Value::Object(_) => args,
+        _ => return Err(ToolFault::Invalid("the input must be a JSON object".to_owned())),
     };
     serde_path_to_error::deserialize(args).map_err(|error| {
         let path = error.path().to_string();
@@ -231,12 +238,15 @@ pub(crate) fn notification(input: Notify) -> Result<Notification, ToolFault> {
         None => Priority::Normal,
         Some(text) => known("priority", text, Priority::ALL, Priority::from_text)?,
     };
-    let within = |field: &str, value: Option<i64>, least: i64, most: i64, usual: i64| match value {
-        None => Ok(usual),
-        Some(value) if (least..=most).contains(&value) => Ok(value),
-        Some(value) => Err(ToolFault::Invalid(format!(
-            "{field}: must be {least} to {most}, not {value}"
-        ))),
+    let within = |field: &str, value: Option<Value>, least: i64, most: i64, usual: i64| match value {
+        None | Some(Value::Null) => Ok(usual),
+        Some(value) => value
+            .as_i64()
+            .filter(|value| (least..=most).contains(value))
+            .ok_or_else(|| {
+                let words = cut(&value.to_string());
+                ToolFault::Invalid(format!("{field}: must be {least} to {most}, not {words}"))
+            }),
     };
     let timeout_ms = within("timeout_ms", input.timeout_ms, 100, 30_000, 5_000)?;
     let retry_count = within("retry_count", input.retry_count, 0, 10, 3)?;
@@ -265,14 +275,12 @@ pub(crate) fn emit(input: Emit) -> Result<EmitWebhookEvent, ToolFault> {
 }
 
 /// How many rows a page has.
-pub(crate) fn page(asked: Option<usize>) -> Result<usize, ToolFault> {
-    match asked {
-        None => Ok(PAGE),
-        Some(limit @ 1..=PAGE_LIMIT) => Ok(limit),
-        Some(limit) => Err(ToolFault::Invalid(format!(
-            "limit: must be 1 to {PAGE_LIMIT}, not {limit}"
-        ))),
-    }
+pub(crate) fn page(asked: Option<i64>) -> Result<usize, ToolFault> {
+    let Some(limit) = asked else { return Ok(PAGE) };
+    usize::try_from(limit)
+        .ok()
+        .filter(|rows| (1..=PAGE_LIMIT).contains(rows))
+        .ok_or_else(|| ToolFault::Invalid(format!("limit: must be 1 to {PAGE_LIMIT}, not {limit}")))
 }
 
 /// A text of others, short enough for an answer and a log.
@@ -303,7 +311,18 @@ mod tests {
         assert!(refused::<Emit>(json!({ "eventName": "error", "colour": 1 })).contains("unknown field `colour`"));
         assert!(refused::<Emit>(json!({ "eventName": "error", "payload": [] })).starts_with("payload: "));
         assert!(refused::<Nothing>(json!({ "x": "y".repeat(10_000) })).len() < 400);
-        assert!(refused::<Notify>(json!("text")).contains("expected struct Notify"));
+        for shapeless in [json!("text"), json!(["http://a", ["error"]]), json!(7)] {
+            assert_eq!(refused::<Register>(shapeless), "the input must be a JSON object");
+        }
+    }
+
+    #[test]
+    fn a_page_has_its_limits() {
+        assert_eq!((page(None), page(Some(1)), page(Some(200))), (Ok(50), Ok(1), Ok(200)));
+        for bad in [0, -1, 201, i64::MIN, i64::MAX] {
+            let words = page(Some(bad)).expect_err("refused").to_string();
+            assert_eq!(words, format!("limit: must be 1 to 200, not {bad}"));
+        }
     }
 
     #[test]
@@ -327,6 +346,14 @@ mod tests {
             (
                 json!({ "timeout_ms": 30_001 }),
                 "timeout_ms: must be 100 to 30000, not 30001",
+            ),
+            (
+                json!({ "timeout_ms": 1e30 }),
+                "timeout_ms: must be 100 to 30000, not 1e+30",
+            ),
+            (
+                json!({ "retry_count": "three" }),
+                "retry_count: must be 0 to 10, not \"three\"",
             ),
             (
                 json!({ "priority": "asap" }),

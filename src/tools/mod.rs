@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod inputs;
+mod outputs;
 
 use actix::Recipient;
 use actors::clock::SharedClock;
