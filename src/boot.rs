@@ -131,7 +131,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
 
     // What it brings is chosen once per process; a second choice, in a test, is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    collect_metrics();
+    actix_rt::spawn(collect_metrics(clock.clone()));
     let (bells, belfry) = Bells::hang();
     let config = SystemConfig {
         dispatcher: DispatcherRules {

@@ -13,8 +13,9 @@ use crate::settings::LogFormat;
 /// Begins to log. `level` is a level such as `info`; it has been checked with the settings.
 /// A second call in one process changes nothing.
 pub fn start(level: &str, format: LogFormat) {
-    // The server library's own lines about its workers say nothing that ours do not.
-    let filter = EnvFilter::try_new(format!("{level},actix_server=warn")).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The lines of libraries about their workers and sessions say nothing that ours do not.
+    let filter =
+        EnvFilter::try_new(format!("{level},actix_server=warn,rmcp=warn")).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,

@@ -25,6 +25,20 @@ pub(crate) async fn once(
     doors: &HttpDoors,
     act: impl AsyncFnOnce(Option<Uuid>) -> Result<(StatusCode, Value), Problem>,
 ) -> Result<HttpResponse, Problem> {
+    once_without(&[], request, body, caller, shared, doors, act).await
+}
+
+/// The same for an answer that holds a secret: what stands under these keys is told once, is not kept, and is `null` in a
+/// repetition.
+pub(crate) async fn once_without(
+    secrets: &[&str],
+    request: &HttpRequest,
+    body: &[u8],
+    caller: &Caller,
+    shared: &HttpShared,
+    doors: &HttpDoors,
+    act: impl AsyncFnOnce(Option<Uuid>) -> Result<(StatusCode, Value), Problem>,
+) -> Result<HttpResponse, Problem> {
     let Some(offered) = request.headers().get(KEY) else {
         let (status, answer) = act(None).await?;
         return Ok(HttpResponse::build(status).json(answer));
@@ -55,10 +69,14 @@ pub(crate) async fn once(
         )),
         Claimed::Act => {
             let (status, answer) = act(Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))).await?;
+            let mut kept = answer.clone();
+            for secret in secrets {
+                kept[*secret] = Value::Null;
+            }
             let keep = KeepAnswer {
                 key,
                 status: status.as_u16(),
-                body: answer.to_string(),
+                body: kept.to_string(),
             };
             doors.keep_answer.send(keep).await??;
             Ok(HttpResponse::build(status).json(answer))

@@ -170,11 +170,25 @@ pub(super) async fn delete(id: Path<String>, ask: Ask) -> Result<HttpResponse, P
     shown(ask.audited("integration_webhook_delete", &id, result).await)
 }
 
-/// A new secret, in the answer this once; no idempotency key keeps it.
+/// A new secret, in the answer this once: a repetition under the same idempotency key rotates nothing and shows `null`.
 pub(super) async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
-    let result = ask.doors.tools.rotate(id.clone(), input).await;
-    shown(ask.audited("integration_webhook_rotate", &id, result).await)
+    idempotency::once_without(
+        &["secret"],
+        &ask.request,
+        &ask.body,
+        &ask.caller,
+        &ask.shared,
+        &ask.doors,
+        async |_| {
+            let result = ask.doors.tools.rotate(id.clone(), input).await;
+            Ok((
+                StatusCode::OK,
+                ask.audited("integration_webhook_rotate", &id, result).await?,
+            ))
+        },
+    )
+    .await
 }
 
 pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
@@ -211,7 +225,15 @@ pub(super) async fn set_git(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 pub(super) async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
-    shown(ask.doors.tools.git_dry_run().await)
+    idempotency::once(
+        &ask.request,
+        &ask.body,
+        &ask.caller,
+        &ask.shared,
+        &ask.doors,
+        async |_| Ok((StatusCode::OK, ask.doors.tools.git_dry_run().await?)),
+    )
+    .await
 }
 
 /// `integration_notify`.
@@ -243,8 +265,8 @@ pub(super) struct ListQuery {
     #[serde(alias = "webhookId")]
     webhook: Option<String>,
     event: Option<String>,
-    before: Option<i64>,
-    limit: Option<usize>,
+    before: Option<String>,
+    limit: Option<String>,
 }
 
 /// `?state&webhook&event&before&limit` → `{deliveries, next}`, newest first.
@@ -255,8 +277,16 @@ pub(super) async fn deliveries(
     let query = query
         .map_err(|error| Problem::bad_request(error.to_string()))?
         .into_inner();
-    let input = json!({ "state": query.state, "webhookId": query.webhook, "event": query.event, "before": query.before,
-        "limit": query.limit });
+    let whole = |field: &str, text: Option<String>| match text.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<i64>()
+            .map(Some)
+            .map_err(|_| Problem::bad_request(format!("{field}: must be a whole number"))),
+    };
+    let (before, limit) = (whole("before", query.before)?, whole("limit", query.limit)?);
+    let input = json!({ "state": query.state, "webhookId": query.webhook, "event": query.event, "before": before,
+        "limit": limit });
     shown(doors.tools.deliveries(parsed(input)?).await)
 }
 

@@ -10,6 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp_actix_web::transport::StreamableHttpService;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::auth::Caller;
@@ -22,8 +23,14 @@ use crate::tools::ToolCaller;
 /// The service; one for all workers, so that a session is found whichever of them is asked.
 pub(super) type Service = StreamableHttpService<McpServer, LocalSessionManager>;
 
-/// A service for requests that name this address, this machine or the public URL, and come from no other web site.
-pub(super) fn service(server: McpServer, address: SocketAddr, public_url: Option<&Url>) -> Service {
+/// A service for requests that name this address, this machine or the public URL, and come from no other web site. Its
+/// sessions, and the streams on which clients listen, end with `until`.
+pub(super) fn service(
+    server: McpServer,
+    address: SocketAddr,
+    public_url: Option<&Url>,
+    until: CancellationToken,
+) -> Service {
     let (hosts, origins) = allowed(address, public_url);
     StreamableHttpService::builder()
         .service_factory(Arc::new(move || Ok(server.clone())))
@@ -31,6 +38,7 @@ pub(super) fn service(server: McpServer, address: SocketAddr, public_url: Option
         .max_request_body_bytes(BODY_CAP)
         .allowed_hosts(hosts)
         .allowed_origins(origins)
+        .cancellation_token(until)
         .on_request_fn(pass_caller_on)
         .build()
 }

@@ -17,6 +17,6 @@ mod server;
 
 pub use auth::{Admin, Claims, Tokens};
 pub use body::BodyBudget;
-pub use metrics::install as collect_metrics;
+pub use metrics::collect as collect_metrics;
 pub use proxies::TrustedProxies;
 pub use server::{HttpDoor, HttpDoors, HttpShared};

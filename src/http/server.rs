@@ -26,6 +26,7 @@ use actors::store::StoreDoor;
 use actors::system::FrontDoors;
 use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Admin;
 use super::body::BodyBudget;
@@ -148,6 +149,8 @@ pub struct HttpDoor {
     shared: Arc<HttpShared>,
     store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
     front: FrontDoors,
+    /// Ends the streams on which clients listen for as long as they are let.
+    streams: CancellationToken,
     running: Option<ServerHandle>,
 }
 
@@ -171,6 +174,7 @@ impl HttpDoor {
             shared,
             store,
             front,
+            streams: CancellationToken::new(),
             running: None,
         }
     }
@@ -184,7 +188,12 @@ impl HttpDoor {
         let front = self.front.clone();
         // Once for all workers, in this thread: its doors are doors of this thread.
         let tools = tools_of(&front, &store(), &shared.clock);
-        let mcp = mcp::service(McpServer::over_http(tools), self.listen, shared.public_url.as_ref());
+        let mcp = mcp::service(
+            McpServer::over_http(tools),
+            self.listen,
+            shared.public_url.as_ref(),
+            self.streams.clone(),
+        );
         let shared = Data::from(shared);
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
@@ -260,6 +269,7 @@ impl Connector for HttpDoor {
     fn stop(&mut self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
             self.shared.set_ready(false);
+            self.streams.cancel();
             if let Some(server) = self.running.take() {
                 server.stop(true).await;
             }

@@ -31,6 +31,9 @@ use crate::tools::Scope;
 /// Where tools are called over HTTP.
 pub(crate) const MCP: &str = "/mcp";
 
+/// Where tools are called by their names.
+const BY_NAME: &str = "/api/integrations/tools/";
+
 /// How long a token is valid.
 const TOKEN_DAYS: i64 = 7;
 
@@ -98,7 +101,8 @@ pub(crate) async fn guard(
         scope: claims.scope,
     };
     // What a tool may do is decided tool by tool; everywhere else a request that is no look changes something.
-    let looks = request.method().is_safe() || request.path() == MCP;
+    let path = request.path();
+    let looks = request.method().is_safe() || path.trim_end_matches('/') == MCP || path.starts_with(BY_NAME);
     if caller.scope == Scope::Read && !looks {
         let problem = Problem::new(
             StatusCode::FORBIDDEN,
