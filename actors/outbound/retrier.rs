@@ -282,6 +282,8 @@ impl Desk {
             while desk.look_again.replace(false) && !desk.stop.asked.get() {
                 match desk.look_once().await {
                     Ok(()) => desk.store_failures.set(0),
+                    // Put down meanwhile: whoever did that may have closed the store, too.
+                    Err(_) if desk.stop.asked.get() => break,
                     Err(error) => {
                         let pause = growing(desk.store_failures.get());
                         desk.store_failures.set(desk.store_failures.get().saturating_add(1));
