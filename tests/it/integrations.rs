@@ -7,8 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::app::{PASSWORD, TestApp};
+use crate::support::payloads::issue;
 use crate::support::process::firstlight;
-use crate::support::receiver::{Got, Receiver};
+use crate::support::receiver::{Does, Got, Receiver};
 
 /// What a tool answered, or the words of its refusal.
 type Said = Result<Value, String>;
@@ -192,6 +193,16 @@ async fn holds_the_contract(call: &mut dyn AsyncCall, receiver: &Receiver) {
             json!({ "channel": "slack", "message": "" }),
             "message",
         ),
+        (
+            "integration_notify",
+            json!({ "channel": "slack", "message": "m", "timeout_ms": 0.5 }),
+            "timeout_ms: must be 100 to 30000",
+        ),
+        (
+            "integration_emit_event",
+            json!({ "eventName": "error", "payload": { "text": "x".repeat(1_500_000) } }),
+            "at most 1048576",
+        ),
         ("integration_webhook_delete", json!({}), "webhookId"),
     ] {
         let refused = call.call(tool, args).await.expect_err(tool);
@@ -267,6 +278,7 @@ struct OverMcp<'a> {
     token: String,
     session: String,
     next: u64,
+    answers: Answers,
 }
 
 impl<'a> OverMcp<'a> {
@@ -276,6 +288,7 @@ impl<'a> OverMcp<'a> {
             token: token.to_owned(),
             session: String::new(),
             next: 0,
+            answers: Answers::default(),
         };
         let hello = session
             .request("initialize", json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "tests", "version": "1" } }))
@@ -284,6 +297,7 @@ impl<'a> OverMcp<'a> {
         let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         let answer = session.post(&note).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
+        session.answers = Answers::of(&session.request("tools/list", json!({})).await);
         session
     }
 
@@ -322,6 +336,72 @@ impl<'a> OverMcp<'a> {
     }
 }
 
+/// What each tool says that it answers: its output schema, by its name.
+#[derive(Default)]
+struct Answers(std::collections::BTreeMap<String, Value>);
+
+impl Answers {
+    fn of(listed: &Value) -> Self {
+        let tools = listed["result"]["tools"].as_array().expect("a list");
+        let schemas = tools.iter().map(|tool| {
+            let schema = tool["outputSchema"].clone();
+            assert_eq!(schema["type"], "object", "{tool}");
+            (tool["name"].as_str().expect("a name").to_owned(), schema)
+        });
+        Self(schemas.collect())
+    }
+
+    fn hold(&self, tool: &str, answer: &Value) {
+        let structured = &answer["result"]["structuredContent"];
+        if !structured.is_null() {
+            conforms(tool, &self.0[tool], structured);
+        }
+    }
+}
+
+/// Holds a value against those words of JSON Schema that the tools use.
+fn conforms(at: &str, schema: &Value, value: &Value) {
+    if let Some(any) = schema["anyOf"].as_array() {
+        let null = any.iter().any(|one| one["type"] == "null");
+        let shape = any.iter().find(|one| one["type"] != "null").expect("a shape");
+        if !(null && value.is_null()) {
+            conforms(at, shape, value);
+        }
+        return;
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = schema["type"] == kind
+        || schema["type"]
+            .as_array()
+            .is_some_and(|kinds| kinds.contains(&json!(kind)));
+    assert!(fits, "{at} is {value}, and should be {schema}");
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(
+            allowed.contains(value),
+            "{at} is {value}, and should be one of {allowed:?}"
+        );
+    }
+    for key in schema["required"].as_array().into_iter().flatten() {
+        let key = key.as_str().expect("a name");
+        assert!(value.get(key).is_some(), "{at} has no {key}: {value}");
+    }
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(key) {
+            conforms(&format!("{at}.{key}"), property, value);
+        }
+    }
+    for one in value.as_array().into_iter().flatten() {
+        conforms(&format!("{at}[]"), &schema["items"], one);
+    }
+}
+
 /// What a tool result says; a protocol error is none.
 fn tool_said(answer: &Value) -> Said {
     let result = &answer["result"];
@@ -344,11 +424,11 @@ fn tool_said(answer: &Value) -> Said {
 impl AsyncCall for OverMcp<'_> {
     fn call<'a>(&'a mut self, tool: &'a str, args: Value) -> std::pin::Pin<Box<dyn Future<Output = Said> + 'a>> {
         Box::pin(async move {
-            tool_said(
-                &self
-                    .request("tools/call", json!({ "name": tool, "arguments": args }))
-                    .await,
-            )
+            let answer = self
+                .request("tools/call", json!({ "name": tool, "arguments": args }))
+                .await;
+            self.answers.hold(tool, &answer);
+            tool_said(&answer)
         })
     }
 }
@@ -397,13 +477,23 @@ impl OverStdio {
     }
 
     fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.ask(method, params);
+        let said = self.hear();
+        assert_eq!(said["id"], id);
+        said
+    }
+
+    /// Asks, and waits for no answer; the id of the request.
+    fn ask(&mut self, method: &str, params: Value) -> u64 {
         self.next += 1;
         self.say(&json!({ "jsonrpc": "2.0", "id": self.next, "method": method, "params": params }));
+        self.next
+    }
+
+    fn hear(&mut self) -> Value {
         let mut line = String::new();
         self.from.read_line(&mut line).expect("it answers");
-        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not the protocol: {line:?}"));
-        assert_eq!(said["id"], self.next);
-        said
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("not the protocol: {line:?}"))
     }
 
     fn tool(&mut self, tool: &str, args: Value) -> Said {
@@ -490,6 +580,104 @@ async fn every_tool_keeps_the_contract_over_stdio_without_a_service() {
     over_stdio(folder.path().to_owned(), env, &receiver).await;
 }
 
+#[actix_rt::test]
+async fn a_call_that_takes_long_holds_up_no_other() {
+    let (folder, receiver) = (tempfile::tempdir().expect("a folder"), Receiver::start().await);
+    std::fs::write(
+        folder.path().join("firstlight.yaml"),
+        "outbound:\n  allow: [127.0.0.0/8]\n",
+    )
+    .expect("written");
+    receiver.at("/slow", vec![Does::Hangs]);
+    let (path, url) = (folder.path().to_owned(), receiver.url("/slow"));
+    let asking = receiver.clone();
+    let calls = tokio::task::spawn_blocking(move || {
+        let mut stdio = OverStdio::start(&path, &[("FIRSTLIGHT_URL", "http://127.0.0.1:9")]);
+        let slow =
+            json!({ "channel": "slack", "message": "m", "webhook_url": url, "timeout_ms": 1_000, "retry_count": 0 });
+        let slow = stdio.ask("tools/call", json!({ "name": "integration_notify", "arguments": slow }));
+        (stdio, slow)
+    });
+    let (mut stdio, slow) = calls.await.expect("no panic");
+    asking.until(|receiver| !receiver.got_at("/slow").is_empty()).await;
+    tokio::task::spawn_blocking(move || {
+        let quick = json!({ "name": "integration_webhook_list", "arguments": {} });
+        let quick = stdio.ask("tools/call", quick);
+        assert_eq!(stdio.hear()["id"], quick);
+        let told = stdio.hear();
+        assert_eq!(told["id"], slow);
+        let told = tool_said(&told).expect("told");
+        assert_eq!(
+            (&told["delivered"], &told["delivery"]["attempts"]),
+            (&json!(false), &json!(1))
+        );
+        stdio.end();
+    })
+    .await
+    .expect("no panic");
+}
+
+#[actix_rt::test]
+async fn a_lock_that_another_process_holds_is_said_after_five_seconds_and_loses_nothing() {
+    let app = app().await;
+    let token = app.login().await;
+    let url = |n: u32| json!({ "url": format!("http://127.0.0.1/{n}") });
+    let made = app.post("/api/integrations/webhooks", Some(&token), &url(1)).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(app.folder().join("state/state/integrations.json.lock"))
+        .expect("it is never deleted");
+    lock.lock().expect("nobody is writing");
+    let mut mcp = OverMcp::open(&app, &token).await;
+    // Both wait at the same time; what is only read waits for nobody.
+    let two = url(2);
+    let (over_http, over_mcp) = futures_util::join!(
+        app.post("/api/integrations/webhooks", Some(&token), &two),
+        mcp.call("integration_webhook_register", url(3))
+    );
+    assert_eq!(over_http.status, 503, "{}", over_http.text);
+    assert!(over_http.headers.contains_key("retry-after"), "{:?}", over_http.headers);
+    for words in [
+        over_http.json()["error"].as_str().expect("words"),
+        &over_mcp.expect_err("refused"),
+    ] {
+        assert!(
+            words.contains("integrations.json.lock") && words.contains("5000 ms"),
+            "{words}"
+        );
+    }
+    lock.unlock().expect("it was ours");
+    let made = app.post("/api/integrations/webhooks", Some(&token), &url(2)).await;
+    assert_eq!(made.json()["created"], true, "{}", made.text);
+    let list = app.get("/api/integrations/webhooks", Some(&token)).await.json();
+    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
+    app.finish().await;
+}
+
+#[actix_rt::test]
+async fn a_client_that_listens_does_not_hold_up_the_end_of_the_service() {
+    let app = app().await;
+    let mcp = OverMcp::open(&app, &app.login().await).await;
+    let stream = awc::Client::builder()
+        .disable_timeout()
+        .finish()
+        .get(format!("http://{}/mcp", app.address()))
+        .insert_header(("accept", "text/event-stream"))
+        .insert_header(("authorization", format!("Bearer {}", mcp.token)))
+        .insert_header(("mcp-session-id", mcp.session.as_str()))
+        .insert_header(("mcp-protocol-version", "2025-06-18"))
+        .send()
+        .await
+        .expect("the server answers");
+    assert_eq!(stream.status(), 200);
+    drop(mcp);
+    // Requests in flight have twenty seconds to come to their end; this one would never do so by itself.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), app.finish_quietly()).await;
+    assert!(ended.is_ok(), "the service waits for a stream that has no end");
+    drop(stream);
+}
+
 // ---- who may ----
 
 #[actix_rt::test]
@@ -568,6 +756,42 @@ async fn a_run_is_started_and_a_question_answered_by_tools() {
 }
 
 #[actix_rt::test]
+async fn what_the_reading_tools_answer_is_as_their_schemas_say() {
+    let (app, receiver) = (app().await, Receiver::start().await);
+    let mut mcp = OverMcp::open(&app, &app.login().await).await;
+    app.github.opens_issue("acme/site", "It broke", "");
+    let event = app.accept("issues", &issue("opened", 1, "It broke")).await;
+    mcp.call("integration_webhook_register", json!({ "url": receiver.url("/hook") }))
+        .await
+        .expect("registered");
+    mcp.call("integration_emit_event", json!({ "eventName": "error" }))
+        .await
+        .expect("emitted");
+    app.settle().await;
+    // Each answer is held against its schema on the way.
+    let mut rows = async |tool: &str, list: &str| {
+        let page = mcp.call(tool, json!({ "limit": 1 })).await.expect(tool);
+        assert_eq!(page[list].as_array().map(Vec::len), Some(1), "{tool}: {page}");
+        page[list][0]["id"].as_str().expect("an id").to_owned()
+    };
+    assert_eq!(rows("events_list", "events").await, event);
+    let run = rows("runs_list", "runs").await;
+    let delivery = rows("deliveries_list", "deliveries").await;
+    let run = mcp.call("run_get", json!({ "id": run })).await.expect("there");
+    assert!(
+        run["phases"].as_array().is_some_and(|phases| !phases.is_empty()),
+        "{run}"
+    );
+    let delivery = mcp
+        .call("delivery_get", json!({ "id": delivery }))
+        .await
+        .expect("there");
+    let attempts = delivery["delivery"]["attemptLog"].as_array().map(Vec::len);
+    assert_eq!(attempts, Some(1), "{delivery}");
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn a_token_that_may_only_look_changes_nothing() {
     let app = app().await;
     let answer = app
@@ -598,6 +822,19 @@ async fn a_token_that_may_only_look_changes_nothing() {
         refused,
         "integration_webhook_register needs a token of scope operate; this one has read"
     );
+    // It is the token of each call that counts, not the one that the session began with.
+    let mut lent = OverMcp::open(&app, &app.login().await).await;
+    lent.token.clone_from(&token);
+    let wish = json!({ "url": "http://127.0.0.1:9/" });
+    lent.call("integration_webhook_register", wish.clone())
+        .await
+        .expect_err("a change");
+    let by_name = async |tool: &str, wish: &Value| {
+        app.post(&format!("/api/integrations/tools/{tool}"), Some(&token), wish)
+            .await
+    };
+    assert_eq!(by_name("runs_list", &json!({})).await.status, 200);
+    assert_eq!(by_name("integration_webhook_register", &wish).await.status, 403);
     assert_eq!(
         app.get("/api/integrations/webhooks", Some(&token)).await.json(),
         json!([])
@@ -743,6 +980,19 @@ async fn an_operator_manages_webhooks_and_deliveries_over_the_api() {
     let rotated = act("rotate").await.json();
     let secret = rotated["secret"].as_str().expect("the new one, this once");
     assert!(secret.starts_with("whsec_"), "{secret}");
+    let rotate = async || {
+        let path = format!("/api/integrations/webhooks/{id}/rotate");
+        app.post_with(&path, Some(&token), &[("idempotency-key", "turn")], &json!({}))
+            .await
+            .json()
+    };
+    let (first, second) = (rotate().await, rotate().await);
+    assert!(first["secret"].is_string(), "{first}");
+    assert_eq!(
+        second,
+        json!({ "webhook": first["webhook"], "secret": null }),
+        "it is told once"
+    );
     assert_eq!(act("disable").await.json()["enabled"], false);
     let emit = json!({ "eventName": "error", "payload": {} });
     let skipped = app.post("/api/integrations/emit", Some(&token), &emit).await.json();
@@ -789,9 +1039,26 @@ async fn an_operator_manages_webhooks_and_deliveries_over_the_api() {
         ("/admin/api/deliveries/nobody", 404),
         ("/admin/api/deliveries?state=lost", 400),
         ("/admin/api/deliveries?limit=0", 400),
+        ("/admin/api/deliveries?limit=many", 400),
+        ("/admin/api/deliveries?before=noon", 400),
     ] {
-        assert_eq!(app.get(path, Some(&token)).await.status, status, "{path}");
+        let answer = app.get(path, Some(&token)).await;
+        assert_eq!(answer.status, status, "{path}");
+        let field = path.split_once('?').and_then(|(_, query)| query.split_once('='));
+        let words = answer.json()["error"].as_str().expect("words").to_owned();
+        assert!(
+            field.is_none_or(|(field, _)| words.starts_with(field)),
+            "{path}: {words}"
+        );
     }
+    let shapeless = app
+        .post(
+            "/api/integrations/webhooks",
+            Some(&token),
+            &json!(["http://127.0.0.1/"]),
+        )
+        .await;
+    assert_eq!(shapeless.json()["error"], "the input must be a JSON object");
     assert_eq!(
         app.post("/api/integrations/tools/rm", Some(&token), &json!({}))
             .await
