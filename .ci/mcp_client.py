@@ -48,17 +48,34 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 async def said(client, tool, arguments, fails=False):
     result = await client.call_tool(tool, arguments)
     assert bool(result.is_error) == fails, (tool, result)
-    return result.content[0].text if fails else json.loads(result.content[0].text)
+    if fails:
+        return result.content[0].text
+    answer = json.loads(result.content[0].text)
+    # The client itself holds the structure against the tool's output schema; it says the same as the text.
+    assert result.structured_content == (answer if isinstance(answer, dict) else {"result": answer}), (tool, result)
+    return answer
 
 
 async def holds(client, url):
-    listed = [tool.name for tool in (await client.list_tools()).tools]
-    assert listed[:8] == TOOLS, listed
+    tools = (await client.list_tools()).tools
+    assert [tool.name for tool in tools][:8] == TOOLS, tools
+    for tool in tools:
+        assert tool.description and tool.input_schema["type"] == "object" and tool.output_schema["type"] == "object", tool
+        hints = tool.annotations
+        assert hints.read_only_hint == ("list" in tool.name or "get" in tool.name or "state" in tool.name), tool
+        assert None not in (hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint), tool
+    destructive = [tool.name for tool in tools if tool.annotations.destructive_hint]
+    assert destructive == ["integration_webhook_delete", "approval_respond"], destructive
     state = await said(client, "integrations_state", {})
     assert state["version"] == 1 and state["webhooks"] == [], state
     made = await said(client, "integration_webhook_register", {"url": url, "secret": SECRET})
     assert made["created"] and made["webhook"]["has_secret"], made
     assert await said(client, "integration_webhook_list", {}) == [made["webhook"]]
+    again = await said(client, "integration_webhook_register", {"url": url, "events": ["task.completed"]})
+    assert again["created"] is False and again["webhook"]["id"] == made["webhook"]["id"], again
+    assert again["webhook"]["has_secret"] and again["webhook"]["events"] == ["task.completed"], again
+    skipped = await said(client, "integration_emit_event", {"eventName": "session.start"})
+    assert (skipped["sent"], skipped["skipped"]) == (0, 1), skipped
     before = len(GOT)
     emitted = await said(client, "integration_emit_event", {"eventName": "task.completed", "payload": {"n": 1}})
     assert (emitted["sent"], emitted["failed"], emitted["skipped"]) == (1, 0, 0), emitted
@@ -68,11 +85,20 @@ async def holds(client, url):
     assert json.loads(body)["payload"] == {"n": 1}
     told = await said(client, "integration_notify", {"channel": "webhook", "message": "hi", "webhook_url": url})
     assert told["success"] and told["delivered"], told
+    assert json.loads(GOT[-1][1]) == {"message": "hi", "attachments": []}, GOT[-1]
+    stored = await said(client, "integration_notify", {"channel": "email", "message": "hi", "priority": "low"})
+    assert stored["success"] and not stored["delivered"] and stored["delivery"] is None, stored
     assert (await said(client, "integration_git_auto_commit_get", {}))["enabled"] is False
     changed = await said(client, "integration_git_auto_commit_set", {"on_events": ["error"]})
     assert changed == {"enabled": False, "on_events": ["error"]}, changed
-    words = await said(client, "integration_emit_event", {"eventName": "nonsense"}, fails=True)
-    assert "session.start" in words, words
+    for tool, arguments, expected in [
+        ("integration_emit_event", {"eventName": "nonsense"}, "session.start"),
+        ("integration_notify", {"channel": "slack", "message": "m", "retry_count": -1}, "retry_count: must be 0 to 10"),
+        ("integration_webhook_register", {"url": "ftp://a.example"}, "url: must be an http or https URL"),
+        ("integration_webhook_register", {"url": url, "secret": "x" * 2**20}, "at most 1024 bytes"),
+    ]:
+        words = await said(client, tool, arguments, fails=True)
+        assert expected in words, words
     removed = await said(client, "integration_webhook_delete", {"webhookId": made["webhook"]["id"]})
     assert removed == {"removed": True, "webhook_id": made["webhook"]["id"]}, removed
 
@@ -89,6 +115,14 @@ def token(base, password):
     request = urllib.request.Request(base + "/admin/api/login", body, {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)["token"]
+
+
+async def over_stdio(binary, folder, env, url):
+    arguments = ["mcp", "--state-dir", os.path.join(folder, "state")]
+    stdio = StdioServerParameters(command=binary, args=arguments, env=env, cwd=folder)
+    async with Client(stdio_client(stdio)) as client:
+        await holds(client, url)
+        assert "runs" in await said(client, "runs_list", {"limit": 1})
 
 
 async def main(binary):
@@ -110,18 +144,13 @@ async def main(binary):
                     await holds(client, url)
             print("MCP over HTTP holds, by the official Python client")
             env |= {"FIRSTLIGHT_URL": base, "FIRSTLIGHT_TOKEN": bearer["Authorization"].split()[1]}
-            arguments = ["mcp", "--state-dir", os.path.join(folder, "state")]
-            stdio = StdioServerParameters(command=binary, args=arguments, env=env, cwd=folder)
-            async with Client(stdio_client(stdio)) as client:
-                await said(client, "integration_git_auto_commit_set", {"on_events": ["session.end"]})
-                listed = [tool.name for tool in (await client.list_tools()).tools]
-                assert listed[:8] == TOOLS, listed
-                assert await said(client, "integration_webhook_list", {}) == []
-                assert "runs" in await said(client, "runs_list", {"limit": 1})
-            print("MCP over stdio holds, by the official Python client")
+            await over_stdio(binary, folder, env, url)
+            print("MCP over stdio holds beside the service, by the official Python client")
         finally:
             process.terminate()
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=15) == 0
+        await over_stdio(binary, folder, env, url)
+        print("MCP over stdio holds without the service, by the official Python client")
 
 
 asyncio.run(main(sys.argv[1]))

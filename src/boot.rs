@@ -216,7 +216,7 @@ impl StateBeside {
     }
 }
 
-/// Takes the state folder for one piece of work with the integrations, and gives it back.
+/// Takes the state folder for one piece of work with the integrations, and gives it back. [`Taken`], if another process has it.
 pub(crate) async fn with_integrations<T>(
     loaded: &Loaded,
     clock: &SharedClock,
@@ -304,6 +304,16 @@ pub(crate) fn make_state_dir(state_dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(state_dir).with_context(|| format!("cannot make the state folder {}", state_dir.display()))
 }
 
+/// Another process has the state folder.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another firstlight (process {pid}) serves the state folder {folder}; stop it, or choose another with --state-dir"
+)]
+pub(crate) struct Taken {
+    pid: String,
+    folder: String,
+}
+
 /// Two services on one state folder would start each run twice. Held as long as the file is.
 pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("firstlight.lock");
@@ -335,10 +345,8 @@ pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
-            Err(anyhow!(
-                "another firstlight (process {pid}) serves the state folder {}; stop it, or choose another with --state-dir",
-                state_dir.display()
-            ))
+            let folder = state_dir.display().to_string();
+            Err(Taken { pid, folder }.into())
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }

@@ -1,10 +1,11 @@
 //! `firstlight mcp`: the tools over standard input and output. Standard output carries the protocol and nothing else.
 //!
-//! The state of the integrations is worked on in its file, whoever else does so: its lock makes that safe. Everything else is asked of
-//! the running service; where there is none, what needs only the outbox is done here, with the state folder held meanwhile.
+//! The state of the integrations is worked on in its file, whoever else does so: its lock makes that safe. Everything else is done here
+//! while nobody has the state folder, which is held meanwhile; it is asked of the service that has it otherwise.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors::clock::{SharedClock, SystemClock};
 use actors::state::StateConfig;
@@ -17,7 +18,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::api::{Api, Failure};
 use super::client::NoAnswer;
 use super::exit;
-use crate::boot;
+use crate::boot::{self, Taken};
 use crate::mcp::{CallTool, McpServer};
 use crate::settings::{Loaded, Settings, Sources};
 use crate::tools::{CATALOGUE, ToolCaller, ToolDoors, ToolFault, ToolResult};
@@ -27,6 +28,11 @@ const CALLS: usize = 64;
 
 /// Calls that may be at work together; a notification that is tried for a minute holds nobody up.
 const AT_WORK: usize = 32;
+
+/// How often, and how long apart, the state folder is looked at while another process has it and serves nobody: one like this one
+/// gives it back after its call.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// A call on its way to the arbiter, where clients and actors live.
 struct Call {
@@ -125,25 +131,44 @@ impl Desk<'_> {
         if !tool.needs_house {
             return self.state.call(&name, args, caller).await;
         }
-        // The service first: whoever holds the outbox should be the one that fills it.
+        let mut held = String::new();
+        for _ in 0..LOOKS {
+            // Whoever has the folder has the outbox; asked for by an address alone, another service might be met.
+            match self.alone(&name, args.clone(), caller).await {
+                Ok(result) => return result,
+                Err(error) if error.is::<Taken>() => held = error.to_string(),
+                Err(error) => return Some(Err(ToolFault::Failed(format!("{error:#}")))),
+            }
+            match self.asked(&name, &args).await {
+                Ok(answer) => return Some(Ok(answer)),
+                Err(Failure::Refused(words)) => return Some(Err(ToolFault::Refused(words))),
+                Err(Failure::NoAnswer(NoAnswer::Failed(words))) => return Some(Err(ToolFault::Later(words))),
+                Err(Failure::NoAnswer(none @ NoAnswer::NotRunning(_))) => held = format!("{held}; and {none}"),
+            }
+            self.clock.sleep(BETWEEN_LOOKS).await;
+        }
+        Some(Err(ToolFault::Later(held)))
+    }
+
+    /// Carries a call out with the state folder in hand.
+    async fn alone(
+        &self,
+        name: &str,
+        args: Map<String, Value>,
+        caller: &ToolCaller,
+    ) -> anyhow::Result<Option<ToolResult>> {
+        let _alone = self.alone.lock().await;
+        boot::with_integrations(self.loaded, self.clock, async |tools: ToolDoors| {
+            tools.call(name, args, caller).await
+        })
+        .await
+    }
+
+    /// Asks the running service.
+    async fn asked(&self, name: &str, args: &Map<String, Value>) -> Result<Value, Failure> {
         let path = format!("/api/integrations/tools/{name}");
-        match Api::of(&self.loaded.settings)
+        Api::of(&self.loaded.settings)
             .post(&path, &Value::Object(args.clone()))
             .await
-        {
-            Ok(answer) => return Some(Ok(answer)),
-            Err(Failure::Refused(words)) => return Some(Err(ToolFault::Refused(words))),
-            Err(Failure::NoAnswer(NoAnswer::Failed(words))) => return Some(Err(ToolFault::Later(words))),
-            Err(Failure::NoAnswer(NoAnswer::NotRunning(_))) => {}
-        }
-        let _alone = self.alone.lock().await;
-        let done = boot::with_integrations(self.loaded, self.clock, async |tools: ToolDoors| {
-            tools.call(&name, args, caller).await
-        })
-        .await;
-        match done {
-            Ok(result) => result,
-            Err(error) => Some(Err(ToolFault::Later(format!("{error:#}")))),
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the tools take: strict shapes, and the rules of their values. Pure; each refusal names the input and the limit.
 
-use actors::domain::{Channel, IntegrationEvent, Notification, Priority, Secret};
+use actors::domain::{Channel, Decision, IntegrationEvent, Notification, Priority, Secret};
 use actors::messages::integrations::EmitWebhookEvent;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,11 +68,13 @@ pub(crate) struct GitSet {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Notify {
     /// slack, discord, email or webhook.
+    #[schemars(extend("enum" = names(Channel::ALL)))]
     pub(crate) channel: String,
     /// The text, 1 to 10,000 characters.
     pub(crate) message: String,
     /// low, normal (the default), high or critical.
     #[serde(default)]
+    #[schemars(extend("enum" = names_or_null(Priority::ALL)))]
     pub(crate) priority: Option<String>,
     /// Where to post it (slack, discord, webhook). Omitted: stored only, or sent to the endpoint of the settings.
     #[serde(default)]
@@ -96,6 +98,7 @@ pub(crate) struct Notify {
 pub(crate) struct Emit {
     /// session.start, session.end, task.created, task.completed, roadmap.exported, task.sync or error.
     #[serde(rename = "eventName", alias = "event_name")]
+    #[schemars(extend("enum" = names(IntegrationEvent::ALL)))]
     pub(crate) event_name: String,
     /// A JSON object; empty if omitted.
     #[serde(default)]
@@ -193,6 +196,7 @@ pub(crate) struct Respond {
     #[serde(rename = "approvalId", alias = "approval_id")]
     pub(crate) approval_id: String,
     /// approved or rejected.
+    #[schemars(extend("enum" = names(Decision::ALL)))]
     pub(crate) decision: String,
     /// Why, or the answer in words.
     #[serde(default)]
@@ -208,6 +212,16 @@ pub(crate) struct WorkflowRun {
     /// What the run starts with: `repo`, `issueNumber`, … With `repos`, one run for each of them.
     #[serde(default)]
     pub(crate) context: Option<Map<String, Value>>,
+}
+
+/// The values of a closed list, for a schema.
+fn names<T: std::fmt::Display>(all: &[T]) -> Vec<String> {
+    all.iter().map(ToString::to_string).collect()
+}
+
+/// The same for an input that may be left out.
+fn names_or_null<T: std::fmt::Display>(all: &[T]) -> Vec<Option<String>> {
+    names(all).into_iter().map(Some).chain([None]).collect()
 }
 
 /// Reads an input strictly. What is wrong is named by its path.

@@ -147,20 +147,21 @@ impl ToolDoors {
     /// Calls the tool of this name. Nothing: there is none.
     pub async fn call(&self, name: &str, args: Map<String, Value>, caller: &ToolCaller) -> Option<ToolResult> {
         let tool = CATALOGUE.iter().find(|tool| tool.name == name)?;
-        if tool.scope > caller.scope {
-            return Some(Err(ToolFault::Refused(format!(
-                "{name} needs a token of scope {}; this one has {}",
-                tool.scope.as_str(),
-                caller.scope.as_str()
-            ))));
-        }
         let target = args
             .iter()
             .find(|(key, _)| ["webhookId", "approvalId", "workflow", "eventName", "channel"].contains(&key.as_str()))
             .and_then(|(_, value)| value.as_str())
             .map(|target| target.chars().take(200).collect::<String>())
             .unwrap_or_default();
-        let result = self.perform(tool.name, Value::Object(args), caller).await;
+        let result = if tool.scope > caller.scope {
+            Err(ToolFault::Refused(format!(
+                "{name} needs a token of scope {}; this one has {}",
+                tool.scope.as_str(),
+                caller.scope.as_str()
+            )))
+        } else {
+            self.perform(tool.name, Value::Object(args), caller).await
+        };
         if tool.scope > Scope::Read {
             self.audit(tool.name, target, caller, &result).await;
         }
@@ -170,6 +171,14 @@ impl ToolDoors {
     /// Writes what a caller did, or was refused, into the audit log.
     pub(crate) async fn audit(&self, action: &str, target: String, caller: &ToolCaller, result: &ToolResult) {
         let Some(house) = &self.house else { return };
+        let made = |answer: &Value| {
+            let id = answer["webhook"]["id"].as_str().or(answer["notification_id"].as_str());
+            id.map(str::to_owned)
+        };
+        let target = match result {
+            Ok(answer) if target.is_empty() => made(answer).unwrap_or_default(),
+            _ => target,
+        };
         let line = RecordAudit {
             who: caller.who.clone(),
             from: caller.from.clone(),

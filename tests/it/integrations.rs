@@ -656,6 +656,37 @@ async fn a_lock_that_another_process_holds_is_said_after_five_seconds_and_loses_
 }
 
 #[actix_rt::test]
+async fn tools_over_stdio_speak_of_their_own_state_folder_and_not_of_another_service() {
+    let (app, folder) = (app().await, tempfile::tempdir().expect("a folder"));
+    app.accept("issues", &issue("opened", 1, "It broke")).await;
+    app.settle().await;
+    let (ours, other) = (app.folder().to_owned(), folder.path().to_owned());
+    let (base, token) = (format!("http://{}", app.address()), app.login().await);
+    let there = tokio::task::spawn_blocking(move || {
+        let runs = |folder: &Path, base: &str| {
+            let mut stdio = OverStdio::start(folder, &[("FIRSTLIGHT_URL", base), ("FIRSTLIGHT_TOKEN", &token)]);
+            let runs = stdio.tool("runs_list", json!({}));
+            stdio.end();
+            runs
+        };
+        // The folder that the service has; another one; and the first when its service cannot be asked.
+        [
+            runs(&ours, &base),
+            runs(&other, &base),
+            runs(&ours, "http://127.0.0.1:9"),
+        ]
+    });
+    let [ours, other, unasked] = there.await.expect("no panic");
+    assert_eq!(ours.expect("asked of the service")["total"], 1);
+    assert_eq!(other.expect("looked up alone")["total"], 0);
+    let words = unasked.expect_err("held and not served");
+    for part in ["serves the state folder", "server not running at http://127.0.0.1:9"] {
+        assert!(words.contains(part), "{words}");
+    }
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn a_client_that_listens_does_not_hold_up_the_end_of_the_service() {
     let app = app().await;
     let mcp = OverMcp::open(&app, &app.login().await).await;
@@ -707,6 +738,10 @@ async fn agents_see_the_tools_with_schemas_and_hints_and_unknown_ones_are_protoc
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
         assert!(tool["annotations"]["readOnlyHint"].is_boolean(), "{tool}");
     }
+    assert_eq!(
+        tools[6]["inputSchema"]["properties"]["channel"]["enum"],
+        json!(["slack", "discord", "email", "webhook"])
+    );
     assert_eq!(tools[0]["annotations"]["readOnlyHint"], true);
     assert_eq!(tools[3]["annotations"]["destructiveHint"], true);
     let unknown = mcp
@@ -852,7 +887,7 @@ async fn a_token_that_may_only_look_changes_nothing() {
 
 #[actix_rt::test]
 async fn strangers_foreign_hosts_and_foreign_pages_do_not_reach_the_tools() {
-    let app = app().await;
+    let app = TestApp::start_with(&[("PUBLIC_URL", "https://bot.example.com/light")], "").await;
     let token = app.login().await;
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "tests", "version": "1" } } });
@@ -867,8 +902,16 @@ async fn strangers_foreign_hosts_and_foreign_pages_do_not_reach_the_tools() {
             .await;
         assert_eq!(answer.status, 403, "{foreign:?}: {}", answer.text);
     }
-    let ours = app.ask("POST", "/mcp", Some(&token), &[accept], Some(&hello)).await;
-    assert_eq!(ours.status, 200, "{}", ours.text);
+    for ours in [
+        accept,
+        ("host", "bot.example.com"),
+        ("origin", "https://bot.example.com"),
+    ] {
+        let answer = app
+            .ask("POST", "/mcp", Some(&token), &[accept, ours], Some(&hello))
+            .await;
+        assert_eq!(answer.status, 200, "{ours:?}: {}", answer.text);
+    }
     for path in ["/api/integrations/state", "/api/integrations/webhooks", "/metrics"] {
         assert_eq!(app.get(path, None).await.status, 401, "{path}");
     }
@@ -1186,6 +1229,20 @@ async fn the_command_line_signs_in_and_does_all_of_it() {
     })
     .await
     .expect("no panic");
+    app.finish().await;
+}
+
+#[actix_rt::test]
+async fn numbers_are_for_everybody_where_the_settings_say_so() {
+    let app = TestApp::start_with(&[], "metrics:\n  public: true\n").await;
+    let numbers = app.get("/metrics", None).await;
+    assert_eq!(numbers.status, 200);
+    for line in [
+        "# TYPE firstlight_runs_live gauge",
+        "# TYPE firstlight_store_commits_total counter",
+    ] {
+        assert!(numbers.text.contains(line), "{}", numbers.text);
+    }
     app.finish().await;
 }
 
