@@ -224,7 +224,8 @@ pub(crate) async fn with_integrations<T>(
 ) -> anyhow::Result<T> {
     let settings = &loaded.settings;
     make_state_dir(&settings.state_dir)?;
-    let _only_one = lock(&settings.state_dir)?;
+    // Not waited for: beside a running service, which keeps it, every call comes this way.
+    let _only_one = take(&settings.state_dir)?;
     let secrets = SecretsFolder::open(&settings.state_dir)?;
     let options = SqliteOptions::at(settings.state_dir.join("firstlight.db"));
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, clock.clone()).map_err(|error| anyhow!(error))?);
@@ -316,6 +317,18 @@ pub(crate) struct Taken {
 
 /// Two services on one state folder would start each run twice. Held as long as the file is.
 pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
+    // A process that was killed may leave a child behind that has not begun its program yet; it lets go in a moment.
+    for _ in 0..20 {
+        match take(state_dir) {
+            Err(error) if error.is::<Taken>() => std::thread::park_timeout(Duration::from_millis(50)),
+            taken => return taken,
+        }
+    }
+    take(state_dir)
+}
+
+/// The same without patience.
+fn take(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("firstlight.lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -324,18 +337,7 @@ pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    // A process that was killed may leave a child behind that has not begun its program yet; it lets go in a moment.
-    let mut patience = 20;
-    let locked = loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if patience > 0 => {
-                patience -= 1;
-                std::thread::park_timeout(Duration::from_millis(50));
-            }
-            locked => break locked,
-        }
-    };
-    match locked {
+    match file.try_lock() {
         Ok(()) => {
             file.set_len(0)?;
             file.rewind()?;
