@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix_web::HttpMessage;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{HttpMessage, ResponseError};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp_actix_web::transport::StreamableHttpService;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,24 @@ use url::Url;
 
 use super::auth::Caller;
 use super::integrations::{BODY_CAP, caller_of};
+use super::problem::Problem;
 use super::proxies::client_address;
 use super::server::HttpShared;
 use crate::mcp::McpServer;
 use crate::tools::ToolCaller;
 
+/// The header that names a session.
+const SESSION: &str = "mcp-session-id";
+
+/// Sessions that may be open at a time. One takes some ten kilobytes, and is closed after five idle minutes or by its client.
+const MOST_SESSIONS: usize = 1_000;
+
 /// The service; one for all workers, so that a session is found whichever of them is asked.
-pub(super) type Service = StreamableHttpService<McpServer, LocalSessionManager>;
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) tools: StreamableHttpService<McpServer, LocalSessionManager>,
+    pub(super) sessions: Arc<LocalSessionManager>,
+}
 
 /// A service for requests that name this address, this machine or the public URL, and come from no other web site. Its
 /// sessions, and the streams on which clients listen, end with `until`.
@@ -32,15 +44,17 @@ pub(super) fn service(
     until: CancellationToken,
 ) -> Service {
     let (hosts, origins) = allowed(address, public_url);
-    StreamableHttpService::builder()
+    let sessions = Arc::new(LocalSessionManager::default());
+    let tools = StreamableHttpService::builder()
         .service_factory(Arc::new(move || Ok(server.clone())))
-        .session_manager(Arc::new(LocalSessionManager::default()))
+        .session_manager(Arc::clone(&sessions))
         .max_request_body_bytes(BODY_CAP)
         .allowed_hosts(hosts)
         .allowed_origins(origins)
         .cancellation_token(until)
         .on_request_fn(pass_caller_on)
-        .build()
+        .build();
+    Service { tools, sessions }
 }
 
 /// Hosts and origins that are ours.
@@ -70,12 +84,21 @@ fn allowed(address: SocketAddr, public_url: Option<&Url>) -> (Vec<String>, Vec<S
     (hosts, origins)
 }
 
-/// Notes who calls, after the guard has let them in.
+/// Notes who calls, after the guard has let them in, and begins no session too many.
 pub(super) async fn introduce(
     shared: Data<HttpShared>,
+    sessions: Data<LocalSessionManager>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let begins = request.method() == Method::POST && !request.headers().contains_key(SESSION);
+    if begins && sessions.sessions.read().await.len() >= MOST_SESSIONS {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{MOST_SESSIONS} sessions are open, which is the most; close one, or try again in five minutes"),
+        );
+        return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
     let from = client_address(request.request(), &shared.trusted);
     let caller = request
         .extensions()
@@ -84,7 +107,7 @@ pub(super) async fn introduce(
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
-    next.call(request).await
+    next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
 /// Hands whoever was let in over to the server.

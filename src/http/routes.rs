@@ -11,8 +11,9 @@ use super::{admin, api, auth, github, health, integrations, mcp, metrics};
 /// Largest body of an API request, in bytes.
 const API_BODY_CAP: usize = 1024 * 1024;
 
-pub(crate) fn all(config: &mut ServiceConfig, tools: mcp::Service) {
+pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
     config
+        .app_data(web::Data::from(agents.sessions))
         .app_data(web::PayloadConfig::new(API_BODY_CAP))
         // Open to everybody: exact paths, never a prefix or a suffix.
         .route("/health", web::get().to(health::health))
@@ -61,7 +62,8 @@ pub(crate) fn all(config: &mut ServiceConfig, tools: mcp::Service) {
                 .default_service(web::to(nothing_here)),
         )
         .service(
-            tools
+            agents
+                .tools
                 .scope_with_path(auth::MCP)
                 .wrap(from_fn(mcp::introduce))
                 .wrap(from_fn(auth::guard))

@@ -918,6 +918,36 @@ async fn strangers_foreign_hosts_and_foreign_pages_do_not_reach_the_tools() {
     app.finish().await;
 }
 
+#[actix_rt::test]
+async fn sessions_are_bounded_and_one_that_is_closed_makes_room() {
+    const MOST: usize = 1_000;
+    let app = app().await;
+    let mut mcp = OverMcp::open(&app, &app.login().await).await;
+    let ours = mcp.session.clone();
+    let hello = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "tests", "version": "1" } });
+    for _ in 1..MOST {
+        mcp.session.clear();
+        mcp.request("initialize", hello.clone()).await;
+    }
+    mcp.session.clear();
+    let one_more = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
+    let refused = mcp.post(&one_more).await;
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
+    // Those that there are go on.
+    mcp.session.clone_from(&ours);
+    mcp.call("integration_webhook_list", json!({})).await.expect("listed");
+    let headers = [
+        ("mcp-session-id", ours.as_str()),
+        ("mcp-protocol-version", "2025-06-18"),
+    ];
+    let closed = app.ask("DELETE", "/mcp", Some(&mcp.token), &headers, None).await;
+    assert!((200..300).contains(&closed.status), "{} {}", closed.status, closed.text);
+    mcp.session.clear();
+    assert_eq!(mcp.post(&one_more).await.status, 200);
+    app.finish().await;
+}
+
 // ---- what is beside the eight tools ----
 
 #[actix_rt::test]
