@@ -8,17 +8,31 @@ use crate::clock::SharedClock;
 use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
-use crate::house::{Bells, Knock};
+use crate::house::{Bells, Knock, Nudges};
 use crate::messages::dispatch::DispatchWorkflow;
 use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::outbound::Perform;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::{KeepDefinitions, StoreResult};
-use crate::outbound::{Replier, ReplierDoors};
+use crate::outbound::{AbsentClient, Backoff, Platform, Replier, ReplierDoors};
 use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
 use crate::store::{Store, StoreDoor};
 
-/// Effects of so many lanes leave at the same time.
-const LANES: usize = 32;
+/// The outbox towards GitHub.
+const GITHUB: Platform = Platform {
+    name: "GitHub",
+    kinds: "github.",
+    backoff: Backoff::DAYS,
+    most_lanes: 32,
+};
+
+/// The outbox towards Slack. Its client holds the pace of a channel, about one message a second.
+const SLACK: Platform = Platform {
+    name: "Slack",
+    kinds: "slack.",
+    backoff: Backoff::HOURS,
+    most_lanes: 32,
+};
 
 /// What the actors go by.
 pub struct SystemConfig {
@@ -28,6 +42,8 @@ pub struct SystemConfig {
     pub runs: RunsConfig,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
+    /// The Slack client; absent: what is meant for Slack is kept as undeliverable.
+    pub slack: Option<Recipient<Perform>>,
 }
 
 /// The running actors, by their doors.
@@ -35,7 +51,7 @@ pub struct System {
     store: Arc<dyn Store>,
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
-    replier: Addr<Replier>,
+    repliers: Vec<Addr<Replier>>,
     knock: Knock,
 }
 
@@ -56,18 +72,25 @@ impl System {
 
         let door = StoreDoor::new(Arc::clone(&store)).start();
         let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
-        let replier = Replier::new(
-            ReplierDoors {
+        let slack = config.slack.unwrap_or_else(|| {
+            AbsentClient::new("no Slack credentials: set SLACK_BOT_TOKEN and SLACK_APP_TOKEN")
+                .start()
+                .recipient()
+        });
+        let replier = |platform: Platform, perform: Recipient<Perform>, bell: &'static str| {
+            let doors = ReplierDoors {
                 due: door.clone().recipient(),
                 claim: door.clone().recipient(),
                 settle: door.clone().recipient(),
-                perform: github.clone().recipient(),
-            },
-            clock.clone(),
-            LANES,
-            bells.bell("replier"),
-        )
-        .start();
+                perform,
+            };
+            Replier::new(doors, clock.clone(), platform, bells.bell(bell)).start()
+        };
+        let repliers = vec![
+            replier(GITHUB, github.clone().recipient(), "replier"),
+            replier(SLACK, slack, "slack replier"),
+        ];
+        let nudges: Nudges<_> = repliers.iter().map(|replier| replier.clone().recipient()).collect();
         let supervisor = RunSupervisor::new(
             config.runs,
             RunDoors {
@@ -76,7 +99,7 @@ impl System {
                 load: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
-                effects: replier.clone().recipient(),
+                effects: nudges.clone(),
                 thread: github.clone().recipient(),
             },
             clock.clone(),
@@ -93,7 +116,7 @@ impl System {
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),
-                effects_queued: replier.clone().recipient(),
+                effects_queued: nudges,
                 knock: knock.clone(),
             },
             config.dispatcher,
@@ -105,7 +128,7 @@ impl System {
             store,
             dispatcher,
             supervisor,
-            replier,
+            repliers,
             knock,
         })
     }
@@ -153,8 +176,11 @@ impl System {
         loop {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
-            let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((dispatcher, supervisor, replier));
+            let mut replies = 0;
+            for replier in &self.repliers {
+                replies += replier.send(AwaitQuiet).await.unwrap_or(0);
+            }
+            let now = Some((dispatcher, supervisor, replies));
             if now == before {
                 return;
             }
@@ -164,11 +190,11 @@ impl System {
 
     /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
     pub async fn finish(&self) {
-        for finished in [
-            self.dispatcher.send(Finish).await,
-            self.supervisor.send(Finish).await,
-            self.replier.send(Finish).await,
-        ] {
+        let mut all = vec![self.dispatcher.send(Finish).await, self.supervisor.send(Finish).await];
+        for replier in &self.repliers {
+            all.push(replier.send(Finish).await);
+        }
+        for finished in all {
             if finished.is_err() {
                 tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");
             }

@@ -135,6 +135,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         },
         runs: runs_config(settings),
         github: github_client(settings)?,
+        slack: None,
     };
     let system = System::start(store.clone(), config, &clock, &bells)
         .await

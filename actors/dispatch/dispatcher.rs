@@ -19,7 +19,7 @@ use crate::domain::{
     Approval, Effect, EffectKey, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
     ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, StoredEvent, TriggerType,
 };
-use crate::house::{Bell, Knock};
+use crate::house::{Bell, Knock, Nudges};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
@@ -68,7 +68,7 @@ pub struct DispatcherDoors {
     /// The run supervisor.
     pub start_run: Recipient<StartRun>,
     /// The replier.
-    pub effects_queued: Recipient<EffectsQueued>,
+    pub effects_queued: Nudges<EffectsQueued>,
     /// Answered before each look at what waits.
     pub knock: Knock,
 }
@@ -300,7 +300,7 @@ impl Inner {
             let _ = self.doors.start_run.try_send(StartRun);
         }
         if settled.iter().any(|one| one.effects > 0) {
-            let _ = self.doors.effects_queued.try_send(EffectsQueued);
+            self.doors.effects_queued.nudge(EffectsQueued);
         }
     }
 

@@ -118,13 +118,15 @@ impl Effect {
         }
     }
 
-    /// Effects of one lane leave in order, one after the other; lanes do not wait for one another.
-    /// For GitHub it is the owner, because an installation and its limits belong to an owner.
+    /// Effects of one lane leave in order, one after the other; lanes do not wait for one another. For GitHub it is the
+    /// thread: who answers a thread out of order says nonsense, and one stubborn thread must not silence the others.
     #[must_use]
     pub fn lane(&self) -> String {
         match self {
-            Self::GithubComment { repo, .. } | Self::GithubReaction { repo, .. } | Self::GithubLabels { repo, .. } => {
-                format!("github:{}", repo.owner().to_ascii_lowercase())
+            Self::GithubComment { repo, number, .. }
+            | Self::GithubReaction { repo, number, .. }
+            | Self::GithubLabels { repo, number, .. } => {
+                format!("github:{}#{number}", repo.as_str().to_ascii_lowercase())
             }
             Self::IntegrationEvent { name, .. } => format!("integration:{name}"),
             Self::Notification { channel, .. } => format!("integration:{channel}"),
@@ -132,6 +134,13 @@ impl Effect {
             // Deliveries of one endpoint do not wait for one another: an earlier one may be retried for days.
             Self::WebhookDelivery { webhook, delivery, .. } => format!("webhook:{webhook}:{delivery}"),
         }
+    }
+
+    /// What the lanes that share a platform's limit have in common: the part of the lane before the first slash. For
+    /// GitHub it is the owner, because an installation and its limits belong to an owner.
+    #[must_use]
+    pub fn pace(lane: &str) -> &str {
+        lane.split_once('/').map_or(lane, |(pace, _)| pace)
     }
 
     /// Where it goes, for people: `acme/site#7`.

@@ -257,7 +257,7 @@ pub struct SwitchedOff;
 
 /// Read effects whose time has come, in the order of the outbox, and those a crash left in flight.
 ///
-/// Sender: the replier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
+/// Sender: the repliers. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<DueEffects>")]
 pub struct ReadDueEffects {
@@ -265,6 +265,8 @@ pub struct ReadDueEffects {
     pub kinds: &'static str,
     /// Lanes that are at work already: skip them.
     pub busy_lanes: Vec<String>,
+    /// [Paces](crate::domain::Effect::pace) that take no more now: skip all of their lanes.
+    pub busy_paces: Vec<String>,
     /// Due at or before this instant.
     pub now: DateTime<Utc>,
     /// At most so many.
@@ -282,7 +284,7 @@ pub struct DueEffects {
 
 /// Write an attempt down before it is made.
 ///
-/// Sender: the replier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
+/// Sender: the repliers. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<u32>>")]
 pub struct ClaimEffect {
@@ -294,7 +296,7 @@ pub struct ClaimEffect {
 
 /// Write down what became of an attempt.
 ///
-/// Sender: the replier. Handler: the store. Answer: done.
+/// Sender: the repliers. Handler: the store. Answer: done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<()>")]
 pub struct SettleEffect {

@@ -1,6 +1,9 @@
 //! What leaves the house: the outbox worked off, lane by lane. Knows domain, messages and clock; never a platform room.
 
-mod backoff;
+mod absent;
+pub mod backoff;
 pub mod replier;
 
-pub use replier::{Replier, ReplierDoors};
+pub use absent::AbsentClient;
+pub use backoff::Backoff;
+pub use replier::{Platform, Replier, ReplierDoors};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::house::Nudges;
 use crate::messages::github::ReadThread;
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
@@ -84,7 +85,7 @@ pub struct RunDoors {
     /// The store: end a run from outside.
     pub end: Recipient<EndRun>,
     /// The replier: something waits in the outbox.
-    pub effects: Recipient<EffectsQueued>,
+    pub effects: Nudges<EffectsQueued>,
     /// The GitHub client: what the issue or pull request says, for a run that was started by its number alone.
     pub thread: Recipient<ReadThread>,
 }

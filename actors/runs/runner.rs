@@ -554,8 +554,7 @@ impl Story {
 
     fn nudge(&self, effects: usize) {
         if effects > 0 {
-            // A full mailbox means that the replier has nudges waiting already; it reads what is due from the store.
-            let _ = self.house.doors.effects.try_send(EffectsQueued);
+            self.house.doors.effects.nudge(EffectsQueued);
         }
     }
 }

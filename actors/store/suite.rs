@@ -367,6 +367,7 @@ fn due_at(seconds: i64) -> ReadDueEffects {
     ReadDueEffects {
         kinds: "github.",
         busy_lanes: Vec::new(),
+        busy_paces: Vec::new(),
         now: at(seconds),
         limit: 100,
     }
@@ -1458,13 +1459,18 @@ mod claims {
             ])
             .await;
         let busy = ReadDueEffects {
-            busy_lanes: vec!["github:acme".into(), "github:none".into()],
+            busy_lanes: vec!["github:acme/site#7".into(), "github:none".into()],
             ..due_at(100)
         };
         assert_eq!(
             house.due(busy).await,
             (vec!["l-1".into(), "b-2".into(), "c-1".into()], None)
         );
+        let full = ReadDueEffects {
+            busy_paces: vec!["github:bee".into(), "github:ace".into()],
+            ..due_at(100)
+        };
+        assert_eq!(house.due(full).await, (vec!["a-1".into(), "c-1".into()], None));
         let kinds = async |kinds| house.due(ReadDueEffects { kinds, ..due_at(100) }).await.0;
         assert_eq!(kinds("github.labels").await, ["l-1"]);
         assert_eq!(

@@ -630,7 +630,7 @@ impl House {
             load: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.recipient(),
-            effects: replier.clone().recipient(),
+            effects: replier.clone().recipient().into(),
             thread: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();

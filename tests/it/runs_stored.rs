@@ -196,7 +196,7 @@ impl House {
             load: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.clone().recipient(),
-            effects: replier.clone().recipient(),
+            effects: replier.clone().recipient().into(),
             thread: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{from_json, get, json, maybe_text, millis, rows, text, time, word};
 use super::fault::Fault;
-use crate::domain::{AttemptOutcome, EffectSeq, EffectState, NewEffect, RunId, StoredEffect};
+use crate::domain::{AttemptOutcome, Effect, EffectSeq, EffectState, NewEffect, RunId, StoredEffect};
 use crate::messages::store::{ClaimEffect, DueEffects, EffectsOf, ReadDueEffects, SettleEffect};
 
 const COLUMNS: &str =
@@ -52,6 +52,18 @@ pub(super) fn queue(
     Ok(new)
 }
 
+/// What is at work already.
+struct Busy<'a> {
+    lanes: HashSet<&'a str>,
+    paces: HashSet<&'a str>,
+}
+
+impl Busy<'_> {
+    fn with(&self, lane: &str) -> bool {
+        self.lanes.contains(lane) || self.paces.contains(Effect::pace(lane))
+    }
+}
+
 /// The head of a lane.
 struct Head {
     due_at: i64,
@@ -62,7 +74,10 @@ struct Head {
 /// What is due: heads of lanes first, longest waiting first, then, while there is room, those behind them.
 pub(super) fn read_due(db: &Connection, order: &ReadDueEffects) -> Result<DueEffects, Fault> {
     let now = millis(order.now);
-    let busy: HashSet<&str> = order.busy_lanes.iter().map(String::as_str).collect();
+    let busy = Busy {
+        lanes: order.busy_lanes.iter().map(String::as_str).collect(),
+        paces: order.busy_paces.iter().map(String::as_str).collect(),
+    };
     let mut heads = Vec::new();
     let mut next: Option<i64> = None;
     for kind in kinds(db, order.kinds)? {
@@ -116,7 +131,7 @@ fn due_heads(
     db: &Connection,
     kind: &str,
     now: i64,
-    busy: &HashSet<&str>,
+    busy: &Busy<'_>,
     limit: usize,
     heads: &mut Vec<Head>,
 ) -> Result<Option<i64>, Fault> {
@@ -127,7 +142,7 @@ fn due_heads(
     let mut found = statement.query([kind])?;
     let before = heads.len();
     while let Some(row) = found.next()? {
-        if busy.contains(text(row, "lane")?) {
+        if busy.with(text(row, "lane")?) {
             continue;
         }
         let due_at: i64 = get(row, "due_at")?;

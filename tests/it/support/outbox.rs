@@ -140,7 +140,10 @@ impl Handler<ReadDueEffects> for Outbox {
             .effects
             .iter()
             .filter(|effect| !effect.state.is_final() && effect.effect.kind().starts_with(order.kinds))
-            .filter(|effect| !order.busy_lanes.contains(&effect.effect.lane()))
+            .filter(|effect| {
+                let lane = effect.effect.lane();
+                !order.busy_lanes.contains(&lane) && !order.busy_paces.iter().any(|pace| pace == Effect::pace(&lane))
+            })
             .cloned()
             .collect();
         // As in the store, nobody in a lane is due before the first of it is.

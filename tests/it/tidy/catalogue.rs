@@ -85,6 +85,7 @@ const CALLED: &[(&str, &str)] = &[
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),
     ("StoreDoor", "store"),
+    ("AbsentClient", "absent client"),
 ];
 
 #[test]
