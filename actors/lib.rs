@@ -7,6 +7,7 @@ pub mod domain;
 pub mod github;
 pub mod house;
 pub mod messages;
+pub mod messaging;
 pub mod outbound;
 pub mod runs;
 pub mod store;

@@ -80,6 +80,7 @@ impl System {
         let replier = |platform: Platform, perform: Recipient<Perform>, bell: &'static str| {
             let doors = ReplierDoors {
                 due: door.clone().recipient(),
+                result_of: door.clone().recipient(),
                 claim: door.clone().recipient(),
                 settle: door.clone().recipient(),
                 perform,
@@ -113,6 +114,8 @@ impl System {
                 settle: door.clone().recipient(),
                 open_runs: door.clone().recipient(),
                 gates: door.clone().recipient(),
+                gates_here: door.clone().recipient(),
+                end_sessions: door.clone().recipient(),
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),

@@ -128,6 +128,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let (bells, belfry) = Bells::hang();
     let config = SystemConfig {
         dispatcher: DispatcherRules {
+            public_url: settings.server.public_url.as_ref().map(ToString::to_string),
             routes: settings.routes.clone(),
             managed: managed.clone(),
             catalog: SharedCatalog::new(catalog),
@@ -286,6 +287,7 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     let mut config = RunsConfig::new(settings.state_dir.join("runs"), settings.state_dir.join("work"));
     config.max_runs = settings.concurrency.max_runs.get();
     config.bot_name = settings.github.bot_name.to_string();
+    config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
     config.phase_timeout = settings.runs.phase_timeout.duration();
     config.run_deadline = settings.runs.deadline.duration();

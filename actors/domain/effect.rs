@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::closed_enum;
-use super::{Channel, DeliveryId, EffectKey, EffectSeq, IntegrationEvent, Priority, RepoName, RunId};
+use super::{ApprovalId, Channel, DeliveryId, EffectKey, EffectSeq, IntegrationEvent, Priority, RepoName, RunId};
 
 closed_enum! {
     /// GitHub's reactions that we use.
@@ -56,6 +56,78 @@ pub enum Effect {
         number: u64,
         /// Their names; those it already has stay.
         labels: Vec<String>,
+    },
+    /// A message in a Slack thread or channel.
+    #[serde(rename = "slack.message")]
+    SlackMessage {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+        /// Our words as they were written, for the transcript of the conversation; with the first piece of them. The
+        /// outbox keeps it apart.
+        #[serde(skip)]
+        said: Option<String>,
+    },
+    /// A question with an Approve and a Reject button.
+    #[serde(rename = "slack.approval")]
+    SlackApproval {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+        /// The question, which the buttons name.
+        approval: ApprovalId,
+    },
+    /// A question that is answered: its message loses the buttons.
+    #[serde(rename = "slack.approval_closed")]
+    SlackApprovalClosed {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn that takes the place of the message's text.
+        text: String,
+        /// Key of the effect that posted the message.
+        message: EffectKey,
+    },
+    /// Another text for a message that is there already, such as the progress of a run.
+    #[serde(rename = "slack.edit")]
+    SlackEdit {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn that takes the place of the message's text.
+        text: String,
+        /// Key of the effect that posted the message.
+        message: EffectKey,
+    },
+    /// An answer that only one person sees.
+    #[serde(rename = "slack.ephemeral")]
+    SlackEphemeral {
+        /// Channel id.
+        channel: String,
+        /// User id.
+        user: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+    },
+    /// A sign that we are at work on a message, or that we no longer are. It is worth one try and never a second.
+    #[serde(rename = "slack.typing")]
+    SlackTyping {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message.
+        thread: String,
+        /// Timestamp of the message that asked.
+        message: String,
+        /// Begins, or ends.
+        on: bool,
     },
     /// An integration event, on its way to every webhook that subscribed when it is worked off. Each of them gets a
     /// [`Effect::WebhookDelivery`] of its own.
@@ -111,6 +183,12 @@ impl Effect {
             Self::GithubComment { .. } => "github.comment",
             Self::GithubReaction { .. } => "github.reaction",
             Self::GithubLabels { .. } => "github.labels",
+            Self::SlackMessage { .. } => "slack.message",
+            Self::SlackApproval { .. } => "slack.approval",
+            Self::SlackApprovalClosed { .. } => "slack.approval_closed",
+            Self::SlackEdit { .. } => "slack.edit",
+            Self::SlackEphemeral { .. } => "slack.ephemeral",
+            Self::SlackTyping { .. } => "slack.typing",
             Self::IntegrationEvent { .. } => "integration.event",
             Self::Notification { .. } => "integration.notification",
             Self::Notice { .. } => "integration.notice",
@@ -128,6 +206,14 @@ impl Effect {
             | Self::GithubLabels { repo, number, .. } => {
                 format!("github:{}#{number}", repo.as_str().to_ascii_lowercase())
             }
+            Self::SlackMessage { channel, thread, .. }
+            | Self::SlackEdit { channel, thread, .. }
+            | Self::SlackTyping { channel, thread, .. } => format!("slack:{channel}/{thread}"),
+            // Somebody waits for the question: it does not stand in line behind chatter.
+            Self::SlackApproval { channel, thread, .. } | Self::SlackApprovalClosed { channel, thread, .. } => {
+                format!("slack:{channel}/{thread}/approvals")
+            }
+            Self::SlackEphemeral { channel, user, .. } => format!("slack:{channel}/@{user}"),
             Self::IntegrationEvent { name, .. } => format!("integration:{name}"),
             Self::Notification { channel, .. } => format!("integration:{channel}"),
             Self::Notice { about, .. } => format!("integration:notice:{about}"),
@@ -137,7 +223,7 @@ impl Effect {
     }
 
     /// What the lanes that share a platform's limit have in common: the part of the lane before the first slash. For
-    /// GitHub it is the owner, because an installation and its limits belong to an owner.
+    /// GitHub it is the owner, because an installation and its limits belong to an owner; for Slack the channel.
     #[must_use]
     pub fn pace(lane: &str) -> &str {
         lane.split_once('/').map_or(lane, |(pace, _)| pace)
@@ -150,10 +236,33 @@ impl Effect {
             Self::GithubComment { repo, number, .. }
             | Self::GithubReaction { repo, number, .. }
             | Self::GithubLabels { repo, number, .. } => format!("{repo}#{number}"),
+            Self::SlackMessage { channel, thread, .. }
+            | Self::SlackApproval { channel, thread, .. }
+            | Self::SlackApprovalClosed { channel, thread, .. }
+            | Self::SlackEdit { channel, thread, .. }
+            | Self::SlackTyping { channel, thread, .. } => {
+                if thread.is_empty() {
+                    channel.clone()
+                } else {
+                    format!("{channel}/{thread}")
+                }
+            }
+            Self::SlackEphemeral { channel, user, .. } => format!("{channel}/@{user}"),
             Self::IntegrationEvent { name, .. } => name.to_string(),
             Self::Notification { channel, .. } => channel.to_string(),
             Self::Notice { about, .. } => about.clone(),
             Self::WebhookDelivery { webhook, .. } => format!("webhook {webhook}"),
+        }
+    }
+}
+
+impl Effect {
+    /// The key of the act whose result this one builds on. That one is of the same lane and before it.
+    #[must_use]
+    pub fn builds_on(&self) -> Option<&EffectKey> {
+        match self {
+            Self::SlackApprovalClosed { message, .. } | Self::SlackEdit { message, .. } => Some(message),
+            _ => None,
         }
     }
 }

@@ -97,9 +97,22 @@ pub enum ReplyTo {
     SlackThread {
         /// Channel id.
         channel: String,
-        /// Timestamp of the thread's root message.
+        /// Timestamp of the thread's root message; empty: a message of its own in the channel.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         thread: String,
+        /// Timestamp of the message that asked, for a sign of life at it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
+    /// One person in a Slack channel; nobody else sees it.
+    SlackPerson {
+        /// Channel id.
+        channel: String,
+        /// User id.
+        user: String,
+    },
+    /// The channel named in slack.delivery_channel.
+    DeliveryChannel,
     /// Nobody listens.
     Nobody,
 }
@@ -152,10 +165,13 @@ impl EventEnvelope {
         match (&self.repo, self.issue_number.or(self.pr_number)) {
             (Some(repo), Some(number)) => Some(Subject::thread(repo, number)),
             _ => match &self.reply_to {
-                ReplyTo::SlackThread { channel, thread } => {
+                ReplyTo::SlackThread { channel, thread, .. } => {
                     Some(Subject::chat(self.source.as_str(), "slack", channel, thread))
                 }
-                ReplyTo::IssueComment { .. } | ReplyTo::Nobody => None,
+                ReplyTo::IssueComment { .. }
+                | ReplyTo::SlackPerson { .. }
+                | ReplyTo::DeliveryChannel
+                | ReplyTo::Nobody => None,
             },
         }
     }

@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod chat;
 mod effect;
 mod envelope;
 mod event;
@@ -13,6 +14,7 @@ mod secret;
 mod workflow;
 
 pub use approval::*;
+pub use chat::*;
 pub use effect::*;
 pub use envelope::*;
 pub use event::*;

@@ -201,7 +201,13 @@ impl Room {
                 content,
             } => self.react(repo, *number, *comment_id, *content).await,
             Effect::GithubLabels { repo, number, labels } => self.label(repo, *number, labels).await,
-            Effect::IntegrationEvent { .. }
+            Effect::SlackMessage { .. }
+            | Effect::SlackApproval { .. }
+            | Effect::SlackApprovalClosed { .. }
+            | Effect::SlackEdit { .. }
+            | Effect::SlackEphemeral { .. }
+            | Effect::SlackTyping { .. }
+            | Effect::IntegrationEvent { .. }
             | Effect::Notification { .. }
             | Effect::Notice { .. }
             | Effect::WebhookDelivery { .. } => Err(GithubFault::Never(format!(

@@ -4,9 +4,10 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Approval, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, EffectSeq, EventFilter, EventSeq,
-    NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
-    Step, StoredEffect, StoredEvent, Subject, WorkflowName,
+    Approval, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, EffectKey, EffectSeq,
+    EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded,
+    RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect,
+    StoredEvent, Subject, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -35,6 +36,47 @@ pub type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Message)]
 #[rtype(result = "StoreResult<Recorded>")]
 pub struct RecordEvent(pub NewEvent);
+
+/// Make a chat message durable, in one transaction: the event, the conversation it belongs to, which is opened or goes on,
+/// and its line of the transcript (without our name in it).
+///
+/// Sender: the desk of a chat connector. Handler: the store. Answer: fresh with its position, seen before, or the
+/// conversation that goes on at this place in truth, for another try with that one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<MessageRecorded>")]
+pub struct RecordMessage {
+    /// The event; its raw payload names `session`.
+    pub event: NewEvent,
+    /// Where, and who.
+    pub place: ChatPlace,
+    /// The conversation that goes on there, or the id that a new one will have.
+    pub session: SessionId,
+    /// A conversation in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+}
+
+/// Read the conversations that go on in a thread.
+///
+/// Sender: the desk of a chat connector. Handler: the store. Answer: at most 100 of them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<LiveSession>>")]
+pub struct SessionsIn {
+    /// The platform.
+    pub platform: Source,
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+    /// One in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+}
+
+/// End conversations: the next message begins a new one.
+///
+/// Sender: the dispatcher, for the `reset` command. Handler: the store. Answer: how many were going on.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<usize>")]
+pub struct EndSessions(pub SessionsToEnd);
 
 /// Read events that were recorded and not settled, oldest first.
 ///
@@ -147,7 +189,7 @@ pub struct KeepDefinitions(pub Vec<(DefinitionHash, WorkflowName, String)>);
 pub struct OpenRuns(pub Vec<NewRun>);
 
 /// Take runs from the queue, oldest first, and mark them running. A run whose workflow and subject have a running or
-/// paused run is passed over.
+/// paused run is passed over. One that a chat message asked for brings what was said before, as `history` in its context.
 ///
 /// Sender: the run supervisor. Handler: the store. Answer: at most `free` runs.
 #[derive(Debug, Clone, Copy, Message)]
@@ -241,6 +283,18 @@ pub struct OpenGates {
     pub subject: Option<Subject>,
 }
 
+/// Read the questions that wait for an answer and whose run answers in this chat thread, newest first.
+///
+/// Sender: the dispatcher, for chat messages. Handler: the store. Answer: the open questions.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<Approval>>")]
+pub struct GatesHere {
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+}
+
 /// Read one question.
 ///
 /// Sender: API, dashboard. Handler: the store. Answer: the question, if there is one.
@@ -293,6 +347,14 @@ pub struct ClaimEffect {
     /// When.
     pub at: DateTime<Utc>,
 }
+
+/// Read what came of an effect.
+///
+/// Sender: the repliers, for an act that builds on another. Handler: the store. Answer: the far side's word; nothing while
+/// it is not done, or if there is no such effect.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Option<String>>")]
+pub struct ResultOf(pub EffectKey);
 
 /// Write down what became of an attempt.
 ///

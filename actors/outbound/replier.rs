@@ -18,7 +18,7 @@ use crate::domain::{AttemptOutcome, Effect, EffectSeq, StoredEffect};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::{EffectsQueued, OutboundFault, Perform, Performed};
-use crate::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, SettleEffect, StoreResult};
+use crate::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, ResultOf, SettleEffect, StoreResult};
 
 /// So many lanes of one pace are at work at once: enough to keep its client busy, too few to take the room of other paces.
 const LANES_PER_PACE: usize = 4;
@@ -49,6 +49,8 @@ pub struct Platform {
 pub struct ReplierDoors {
     /// The store: what is due.
     pub due: Recipient<ReadDueEffects>,
+    /// The store: what came of the act that another builds on.
+    pub result_of: Recipient<ResultOf>,
     /// The store: an attempt is about to be made.
     pub claim: Recipient<ClaimEffect>,
     /// The store: what became of it.
@@ -344,7 +346,16 @@ async fn carry(
         Ok(None) => return Carried::Final,
         Err(error) => return Carried::Stumbled(error),
     };
+    let base = match effect.effect.builds_on() {
+        None => None,
+        Some(key) => match flat(doors.result_of.send(ResultOf(key.clone())).await) {
+            Ok(base) => base,
+            // The attempt is written down and was not made; it is taken up again like one that a crash cut off.
+            Err(error) => return Carried::Stumbled(error),
+        },
+    };
     let order = Perform {
+        base,
         key: effect.key.clone(),
         effect: effect.effect.clone(),
         look_first: attempt > 1,

@@ -26,6 +26,8 @@ pub struct RunsConfig {
     pub gates: BTreeSet<String>,
     /// The handle that people mention to answer a gate, without `@`. Default `last-light`.
     pub bot_name: String,
+    /// Id of the chat channel for runs that answer to no thread of their own; absent: they are silent. Default none.
+    pub delivery_channel: Option<String>,
     /// Ends a phase that names no timeout of its own. Default 30 minutes.
     pub phase_timeout: Duration,
     /// Ends a run that is at work longer than this since it was taken up; waiting for a person does not count. Default 6 hours.
@@ -49,6 +51,7 @@ impl RunsConfig {
             runtimes: BTreeMap::new(),
             gates: BTreeSet::new(),
             bot_name: "last-light".into(),
+            delivery_channel: None,
             phase_timeout: Duration::from_secs(30 * 60),
             run_deadline: Duration::from_secs(6 * 60 * 60),
             log_cap: 16 * 1024 * 1024,

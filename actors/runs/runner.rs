@@ -18,7 +18,7 @@ use super::log::PhaseLog;
 use super::phase::{self, Done, Next, TimeLimit, Work};
 use super::process::{self, End, Order, Stop};
 use super::resume::Progress;
-use super::say::Voice;
+use super::say::{self, Voice};
 use crate::clock::SharedClock;
 use crate::domain::{
     ApprovalId, ApprovalKind, INTERRUPTED, NewApproval, NewEffect, Phase, PhaseEnd, PhaseStatus, RunRecord, RunStatus,
@@ -337,10 +337,11 @@ impl Story {
             None => gate::plain_question(&self.record.summary.workflow, phase),
         };
         let words = gate::question_comment(name, &summary, &self.house.config.bot_name);
-        let effects = self.voice(facts, phase).gate(&words);
+        let id = ApprovalId::new(self.house.clock.fresh_id());
+        let effects = self.voice(facts, phase).gate(&words, &summary, id);
         self.unwritten.effects.extend(effects);
         self.unwritten.steps.push(Step::Paused(NewApproval {
-            id: ApprovalId::new(self.house.clock.fresh_id()),
+            id,
             phase: phase.name.clone(),
             gate: name.to_owned(),
             summary,
@@ -471,6 +472,7 @@ impl Story {
             record: &self.record,
             facts,
             phase,
+            delivery: self.house.config.delivery_channel.as_deref(),
         }
     }
 
@@ -504,6 +506,8 @@ impl Story {
     }
 
     async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<(), Halt> {
+        let words = say::ending(&self.record, status, error.as_deref());
+        self.unwritten.effects.extend(words);
         self.unwritten.steps.push(Step::Ended { status, error });
         self.write().await
     }

@@ -1,6 +1,11 @@
 //! What a run says and changes outside, as effects with keys. Pure: the outbox is filled by whoever records the step.
 
-use crate::domain::{Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord};
+use serde_json::Value;
+
+use crate::domain::{
+    ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary,
+};
+use crate::messaging::replies;
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
 
@@ -19,12 +24,21 @@ pub(crate) struct Voice<'a> {
     pub(crate) facts: &'a RunFacts,
     /// The phase.
     pub(crate) phase: &'a Phase,
+    /// The chat channel for runs without a thread of their own.
+    pub(crate) delivery: Option<&'a str>,
 }
 
 impl Voice<'_> {
     /// What is said when the phase begins.
     pub(crate) fn on_start(&self) -> Vec<NewEffect> {
-        self.message("on_start", self.phase.messages.on_start.as_deref())
+        let mut effects = self.message("on_start", self.phase.messages.on_start.as_deref());
+        let label = match self.phase.label.trim() {
+            "" => self.phase.name.as_str(),
+            label => label,
+        };
+        let progress = progress(self.record, &format!("{label} …"));
+        effects.extend(progress.map(|effect| self.effect("progress", effect)));
+        effects
     }
 
     /// What is said when it ended badly.
@@ -66,9 +80,20 @@ impl Voice<'_> {
         self.message("reply", Some(message))
     }
 
-    /// The question of the phase's gate, for people who read along at GitHub.
-    pub(crate) fn gate(&self, words: &str) -> Vec<NewEffect> {
-        self.comment("gate", words)
+    /// The question of the phase's gate: at GitHub in words that say how to answer, in a chat with buttons.
+    pub(crate) fn gate(&self, words: &str, summary: &str, approval: ApprovalId) -> Vec<NewEffect> {
+        let (channel, thread) = match (&self.record.reply_to, self.delivery) {
+            (ReplyTo::SlackThread { channel, thread, .. }, _) => (channel.clone(), thread.clone()),
+            (ReplyTo::DeliveryChannel, Some(channel)) => (channel.to_owned(), String::new()),
+            _ => return self.comment("gate", words),
+        };
+        let prompt = Effect::SlackApproval {
+            channel,
+            thread,
+            text: replies::in_one(summary),
+            approval,
+        };
+        vec![self.effect("gate", prompt)]
     }
 
     fn message(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {
@@ -88,6 +113,10 @@ impl Voice<'_> {
                     body: fit(words.trim()),
                 },
             )],
+            to if !words.trim().is_empty() => replies::say(to, words, self.delivery)
+                .into_iter()
+                .map(|(piece, effect)| self.effect(&format!("{what}{piece}"), effect))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -100,7 +129,7 @@ impl Voice<'_> {
                 number,
                 comment_id,
             } => Some((repo, *number, *comment_id)),
-            ReplyTo::SlackThread { .. } | ReplyTo::Nobody => {
+            _ => {
                 let summary = &self.record.summary;
                 Some((summary.repo.as_ref()?, summary.number?, None))
             }
@@ -115,6 +144,75 @@ impl Voice<'_> {
             run: Some(summary.id),
             event: summary.cause.event.clone(),
         }
+    }
+}
+
+/// Another text for the message that tells a run's progress, where there is one.
+fn progress(record: &RunRecord, now: &str) -> Option<Effect> {
+    let ReplyTo::SlackThread { channel, thread, .. } = &record.reply_to else {
+        return None;
+    };
+    let told = record.context.0.get("_progress")?;
+    let of = |key: &str| told.get(key).and_then(Value::as_str);
+    let words = [Some(format!("{}: {now}", of("title")?)), of("link").map(str::to_owned)];
+    let text = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
+    Some(Effect::SlackEdit {
+        channel: channel.clone(),
+        thread: thread.clone(),
+        text: replies::in_one(&text),
+        message: of("message")?.parse().ok()?,
+    })
+}
+
+/// What a chat is told when a run has come to its end. A turn of a conversation has answered already; it is told of a
+/// failure only.
+pub(crate) fn ending(record: &RunRecord, status: RunStatus, error: Option<&str>) -> Vec<NewEffect> {
+    let ReplyTo::SlackThread {
+        channel,
+        thread,
+        message,
+    } = &record.reply_to
+    else {
+        return Vec::new();
+    };
+    let summary = &record.summary;
+    let words = match (status, error) {
+        (RunStatus::Succeeded, _) => "completed".to_owned(),
+        (status, Some(error)) => format!("{status}: {error}"),
+        (status, None) => status.to_string(),
+    };
+    let mut effects = Vec::new();
+    let edit = progress(record, &words);
+    let conversation = edit.is_none();
+    if let Some(edit) = edit {
+        effects.push(told(summary, "progress", edit));
+    }
+    if !conversation || status != RunStatus::Succeeded {
+        let notice = format!("`{}` {words}", summary.workflow);
+        let said = replies::say(&record.reply_to, &notice, None);
+        effects.extend(
+            said.into_iter()
+                .map(|(piece, effect)| told(summary, &format!("notice{piece}"), effect)),
+        );
+    }
+    if let (true, Some(message)) = (conversation, message) {
+        let quiet = Effect::SlackTyping {
+            channel: channel.clone(),
+            thread: thread.clone(),
+            message: message.clone(),
+            on: false,
+        };
+        effects.push(told(summary, "typing", quiet));
+    }
+    effects
+}
+
+fn told(summary: &RunSummary, what: &str, effect: Effect) -> NewEffect {
+    NewEffect {
+        key: key(&format!("run:{}/ended/{what}", summary.id)),
+        effect,
+        run: Some(summary.id),
+        event: summary.cause.event.clone(),
     }
 }
 
@@ -151,6 +249,7 @@ mod tests {
             record: &record,
             facts: &facts,
             phase: &workflow.phases[0],
+            delivery: None,
         };
         say(&voice)
             .into_iter()

@@ -14,13 +14,14 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Approval, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
+    StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
-    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
-    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
-    StoreResult, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
+    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -64,6 +65,12 @@ macro_rules! orders {
 orders! {
     /// Makes an event durable, once per id.
     record_event(RecordEvent) -> Recorded;
+    /// Makes a chat message durable, once per id, with its conversation.
+    record_message(RecordMessage) -> MessageRecorded;
+    /// Reads the conversations that go on in a thread.
+    sessions_in(SessionsIn) -> Vec<LiveSession>;
+    /// Ends conversations.
+    end_sessions(EndSessions) -> usize;
     /// Reads events that wait to be routed, oldest first.
     read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
     /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
@@ -92,6 +99,8 @@ orders! {
     end_run(EndRun) -> Option<RunStatus>;
     /// Reads open questions, newest first.
     open_gates(OpenGates) -> Vec<Approval>;
+    /// Reads open questions of runs that answer in a chat thread, newest first.
+    gates_here(GatesHere) -> Vec<Approval>;
     /// Reads one question.
     read_approval(ReadApproval) -> Option<Approval>;
     /// Reads which workflows are switched off, by name.
@@ -101,6 +110,8 @@ orders! {
     read_due_effects(ReadDueEffects) -> DueEffects;
     /// Writes an attempt down before it is made. An effect that is not there fails the order.
     claim_effect(ClaimEffect) -> Option<u32>;
+    /// Reads what came of an effect.
+    result_of(ResultOf) -> Option<String>;
     /// Writes down what became of an attempt. An effect that is not there fails the order.
     settle_effect(SettleEffect) -> ();
     /// Reads the effects of a run or an event, oldest first; of both, when both are named.

@@ -42,6 +42,10 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
     ("eventType", "what happened, such as `issue.opened`"),
     ("failedChecks", "names of the checks that failed"),
     (
+        "history",
+        "what was said before in the conversation, newest 50 lines, oldest first",
+    ),
+    (
         "issueBody",
         "text of the issue; the same as `body` where only one is known",
     ),
@@ -87,6 +91,7 @@ pub const UNTRUSTED_KEYS: &[&str] = &[
     "commentBody",
     "error",
     "failedChecks",
+    "history",
     "issueBody",
     "issueLabels",
     "issueTitle",

@@ -66,6 +66,7 @@ impl House {
         let store = outbox.clone().start();
         let doors = ReplierDoors {
             due: store.clone().recipient(),
+            result_of: store.clone().recipient(),
             claim: store.clone().recipient(),
             settle: store.recipient(),
             perform: client.clone().recipient(),
@@ -391,6 +392,7 @@ async fn a_restart_neither_repeats_a_reply_nor_lets_its_follower_overtake() {
         let client = GithubClient::new(config, shared.clone(), bells.bell("github client")).start();
         let doors = ReplierDoors {
             due: store.clone().recipient(),
+            result_of: store.clone().recipient(),
             claim: store.clone().recipient(),
             settle: store.clone().recipient(),
             perform: client.recipient(),

@@ -5,11 +5,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::{get, maybe_time, millis, text, time, word};
 use super::fault::Fault;
-use super::runs;
+use super::{effects, runs};
 use crate::domain::{
-    Approval, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, NewApproval, RunStatus, Subject,
+    Approval, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Effect, NewApproval, NewEffect, RunStatus,
+    Subject,
 };
-use crate::messages::store::Answer;
+use crate::messages::store::{Answer, GatesHere};
 
 const QUESTION: &str = "SELECT a.id AS id, r.id AS run, r.workflow AS workflow, a.subject AS subject, a.gate AS gate,
         a.phase AS phase, a.summary AS summary, a.status AS status, a.kind AS kind, a.requested_by AS requested_by,
@@ -90,7 +91,43 @@ pub(super) fn decide(db: &Connection, answer: &Answer) -> Result<Decided, Fault>
             runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
         }
     }
+    let who = format!("{} by {}.", said(answer.decision), answer.by);
+    close_prompt(db, &run_id, answer.approval, &who, answer.at)?;
     Ok(Decided::Counted { run: run_id.parse()? })
+}
+
+fn said(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approved => "Approved",
+        Decision::Rejected => "Rejected",
+    }
+}
+
+/// Takes the buttons off the message in which a question was asked, wherever it was answered.
+fn close_prompt(db: &Connection, run: &str, question: ApprovalId, words: &str, at: DateTime<Utc>) -> Result<(), Fault> {
+    let Some((message, prompt)) = effects::prompt_of(db, run, question)? else {
+        return Ok(());
+    };
+    let Effect::SlackApproval {
+        channel, thread, text, ..
+    } = prompt
+    else {
+        return Ok(());
+    };
+    let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let close = NewEffect {
+        key: format!("approval:{question}/closed").parse()?,
+        effect: Effect::SlackApprovalClosed {
+            channel,
+            thread,
+            text: format!("{text}\n\n_{words}_"),
+            message,
+        },
+        run: Some(run.parse()?),
+        event: None,
+    };
+    effects::queue(db, &[close], at, None)?;
+    Ok(())
 }
 
 fn settle_waiting_phase(
@@ -109,10 +146,36 @@ fn settle_waiting_phase(
 }
 
 /// Questions of a run that nobody can answer any more.
-pub(super) fn lapse(db: &Connection, run: i64) -> Result<(), Fault> {
-    db.prepare_cached("UPDATE approvals SET status = 'lapsed' WHERE run_seq = ?1 AND status = 'pending'")?
-        .execute([run])?;
+pub(super) fn lapse(db: &Connection, run: i64, at: DateTime<Utc>) -> Result<(), Fault> {
+    let lapsed: Vec<String> = db
+        .prepare_cached(
+            "UPDATE approvals SET status = 'lapsed' WHERE run_seq = ?1 AND status = 'pending' RETURNING id",
+        )?
+        .query_map([run], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for question in lapsed {
+        let id: String = db
+            .prepare_cached("SELECT id FROM runs WHERE seq = ?1")?
+            .query_row([run], |row| row.get(0))?;
+        close_prompt(db, &id, question.parse()?, "The run ended without an answer.", at)?;
+    }
     Ok(())
+}
+
+/// Open questions of runs that answer in a chat thread, newest first.
+pub(super) fn asked_in(db: &Connection, order: &GatesHere) -> Result<Vec<Approval>, Fault> {
+    let mut statement = db.prepare_cached(&format!(
+        "{QUESTION} INDEXED BY approvals_pending JOIN runs r ON r.seq = a.run_seq
+         WHERE a.status = 'pending' AND json_extract(r.reply_to, '$.kind') = 'slack_thread'
+           AND json_extract(r.reply_to, '$.channel') = ?1 AND json_extract(r.reply_to, '$.thread') = ?2
+         ORDER BY a.seq DESC"
+    ))?;
+    let mut found = statement.query([&order.channel, &order.thread])?;
+    let mut questions = Vec::new();
+    while let Some(row) = found.next()? {
+        questions.push(stored(row)?);
+    }
+    Ok(questions)
 }
 
 /// Open questions, newest first.

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::chats;
 use super::columns::{from_json, get, json, maybe_text, millis, rows, text, time, word};
 use super::fault::Fault;
-use crate::domain::{AttemptOutcome, Effect, EffectSeq, EffectState, NewEffect, RunId, StoredEffect};
+use crate::domain::{
+    ApprovalId, AttemptOutcome, Effect, EffectKey, EffectSeq, EffectState, NewEffect, RunId, StoredEffect,
+};
 use crate::messages::store::{ClaimEffect, DueEffects, EffectsOf, ReadDueEffects, SettleEffect};
 
 const COLUMNS: &str =
@@ -24,13 +27,13 @@ pub(super) fn queue(
     at: DateTime<Utc>,
     instead: Option<(RunId, RunId)>,
 ) -> Result<usize, Fault> {
-    let mut new = 0;
+    let mut queued = 0;
     for effect in effects {
         let run = match (effect.run, instead) {
             (Some(named), Some((asked, stands))) if named == asked => Some(stands),
             (named, _) => named,
         };
-        new += db
+        let new = db
             .prepare_cached(
                 "INSERT INTO effects (key, kind, lane, effect, run_id, event_id, head, due_at, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6,
@@ -48,8 +51,42 @@ pub(super) fn queue(
                 effect.event.as_ref().map(|event| event.as_str()),
                 millis(at),
             ])?;
+        queued += new;
+        if let (1.., Effect::SlackMessage { said: Some(words), .. }, Some(event)) = (new, &effect.effect, &effect.event)
+        {
+            chats::answered(db, event, effect.key.as_str(), words, at)?;
+        }
     }
-    Ok(new)
+    Ok(queued)
+}
+
+/// What came of an effect, once it is done.
+pub(super) fn result_of(db: &Connection, key: &EffectKey) -> Result<Option<String>, Fault> {
+    Ok(db
+        .prepare_cached("SELECT result FROM effects WHERE key = ?1 AND state = 'done'")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+/// The prompt of a question, where one was posted with buttons: its key and what it says.
+pub(super) fn prompt_of(
+    db: &Connection,
+    run: &str,
+    question: ApprovalId,
+) -> Result<Option<(EffectKey, Effect)>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT key, effect FROM effects INDEXED BY effects_of_run
+         WHERE run_id = ?1 AND kind = 'slack.approval' ORDER BY seq DESC",
+    )?;
+    let mut found = statement.query([run])?;
+    while let Some(row) = found.next()? {
+        let effect: Effect = from_json("effect", text(row, "effect")?)?;
+        if matches!(&effect, Effect::SlackApproval { approval, .. } if *approval == question) {
+            return Ok(Some((text(row, "key")?.parse()?, effect)));
+        }
+    }
+    Ok(None)
 }
 
 /// What is at work already.

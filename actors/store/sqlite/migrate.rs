@@ -23,11 +23,18 @@ pub(super) struct Migration {
 }
 
 /// The shape, step by step. A step that was released is never changed.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "foundation",
-    sql: include_str!("../migrations/0001_foundation.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "foundation",
+        sql: include_str!("../migrations/0001_foundation.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "chat",
+        sql: include_str!("../migrations/0002_chat.sql"),
+    },
+];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something
 /// already is copied to `<name>.before-v<version>-<UTC time>` before the first statement.

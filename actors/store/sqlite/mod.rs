@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod chats;
 mod columns;
 mod counts;
 mod effects;
@@ -39,13 +40,14 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Approval, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
+    StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, KeepAnswer, KeepDefinitions,
-    ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled,
-    RecordAudit, RecordEvent, RecordStep, RecoverRuns, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts,
-    StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
+    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -392,6 +394,22 @@ impl Store for SqliteStore {
         self.write(move |db| events::record(db, &order.0, &envelope))
     }
 
+    fn record_message(&self, order: RecordMessage) -> Pending<MessageRecorded> {
+        let envelope = match json(&order.event.envelope) {
+            Ok(envelope) => envelope,
+            Err(fault) => return futures_util::future::ready(Err(fault.heard(&self.inner.folder))).boxed(),
+        };
+        self.write(move |db| chats::record(db, &order, &envelope))
+    }
+
+    fn sessions_in(&self, order: SessionsIn) -> Pending<Vec<LiveSession>> {
+        self.read(move |db| chats::live_in(db, &order))
+    }
+
+    fn end_sessions(&self, order: EndSessions) -> Pending<usize> {
+        self.write(move |db| chats::end(db, &order.0))
+    }
+
     fn read_unsettled(&self, order: ReadUnsettled) -> Pending<Vec<StoredEvent>> {
         self.read(move |db| events::read_unsettled(db, order))
     }
@@ -454,6 +472,10 @@ impl Store for SqliteStore {
         self.read(move |db| approvals::open_gates(db, order.subject.as_ref()))
     }
 
+    fn gates_here(&self, order: GatesHere) -> Pending<Vec<Approval>> {
+        self.read(move |db| approvals::asked_in(db, &order))
+    }
+
     fn read_approval(&self, order: ReadApproval) -> Pending<Option<Approval>> {
         self.read(move |db| approvals::read(db, order.0))
     }
@@ -468,6 +490,10 @@ impl Store for SqliteStore {
 
     fn claim_effect(&self, order: ClaimEffect) -> Pending<Option<u32>> {
         self.write(move |db| effects::claim(db, order))
+    }
+
+    fn result_of(&self, order: ResultOf) -> Pending<Option<String>> {
+        self.read(move |db| effects::result_of(db, &order.0))
     }
 
     fn settle_effect(&self, order: SettleEffect) -> Pending<()> {

@@ -403,6 +403,9 @@ const ORPHANING: &[Migration] = &[
     },
 ];
 
+/// The program of the first shape, whatever came after it.
+const FIRST: &[Migration] = &[MIGRATIONS[0]];
+
 fn open_with(folder: &Folder, migrations: &'static [Migration]) -> Result<SqliteStore, OpenError> {
     SqliteStore::open_with(SqliteOptions::at(folder.file()), Arc::new(Still), migrations)
 }
@@ -416,7 +419,7 @@ fn version(path: &Path) -> i32 {
 #[actix::test]
 async fn a_migration_takes_a_copy_before_its_first_statement() {
     let folder = ground();
-    let store = folder.opens();
+    let store = open_with(&folder, FIRST).expect("it opens");
     for n in 0..10 {
         store
             .record_event(event(&format!("d-{n}"), 3_000))
@@ -447,7 +450,7 @@ async fn a_migration_takes_a_copy_before_its_first_statement() {
     assert_eq!(names, [file.clone(), copy.clone()]);
     // The copy is a whole store of the version before, that the older program opens.
     assert_eq!(version(&copy), 1);
-    let old = SqliteStore::open(SqliteOptions::at(&copy), Arc::new(Still)).expect("it opens");
+    let old = SqliteStore::open_with(SqliteOptions::at(&copy), Arc::new(Still), FIRST).expect("it opens");
     assert_eq!(old.count_store(CountStore).await.expect("counted").unsettled_events, 10);
     drop(old);
     // Opened once more there is nothing to do, and no second copy.
@@ -468,13 +471,13 @@ fn a_fresh_file_needs_no_copy() {
 async fn a_migration_that_fails_leaves_the_file_as_it_was() {
     for migrations in [BROKEN, ORPHANING] {
         let folder = ground();
-        let store = folder.opens();
+        let store = open_with(&folder, FIRST).expect("it opens");
         store.record_event(event("d-1", 10)).await.expect("recorded");
         drop(store);
         let error = open_with(&folder, migrations).expect_err("it fails");
         assert!(matches!(error, OpenError::Migration { version: 2, .. }), "{error:?}");
         assert_eq!(version(&folder.file()), 1);
-        let store = folder.opens();
+        let store = open_with(&folder, FIRST).expect("it opens");
         let read = store.read_event(ReadEvent { id: "d-1".into() }).await.expect("read");
         assert!(read.is_some(), "the event and its body are there");
     }
@@ -484,9 +487,7 @@ async fn a_migration_that_fails_leaves_the_file_as_it_was() {
 fn a_file_of_a_newer_program_is_refused() {
     let folder = ground();
     drop(open_with(&folder, SECOND).expect("it opens"));
-    let error = folder
-        .opens_with(SqliteOptions::at(folder.file()))
-        .expect_err("it is refused");
+    let error = open_with(&folder, FIRST).expect_err("it is refused");
     assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }));
     let words = error.to_string();
     assert!(

@@ -73,8 +73,16 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("github", &["clock", "connectors", "domain", "house", "messages"]),
     ("outbound", &["clock", "domain", "house", "messages"]),
     ("workflows", &["domain", "yaml"]),
-    ("dispatch", &["clock", "domain", "house", "messages", "workflows"]),
-    ("runs", &["clock", "domain", "house", "messages", "workflows"]),
+    // What every chat connector shares. Its pure files also make the words of dispatcher and runs fit for a chat.
+    ("messaging", &["clock", "connectors", "domain", "messages"]),
+    (
+        "dispatch",
+        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+    ),
+    (
+        "runs",
+        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+    ),
     ("store", &["clock", "domain", "messages"]),
     // Alone names every actor.
     (
@@ -265,6 +273,12 @@ const PURE: &[&str] = &[
     "src/http/auth/throttle.rs",
     "src/http/auth/tokens.rs",
     "src/settings/units.rs",
+    "actors/dispatch/chat.rs",
+    "actors/messaging/allowlist.rs",
+    "actors/messaging/chunks.rs",
+    "actors/messaging/mention.rs",
+    "actors/messaging/mrkdwn.rs",
+    "actors/messaging/replies.rs",
 ];
 
 #[test]
