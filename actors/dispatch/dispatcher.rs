@@ -356,11 +356,13 @@ impl Inner {
     /// All that waits, for a chat message that answers something of another place.
     async fn gates_elsewhere(&self, event: &StoredEvent) -> StoreResult<Vec<Approval>> {
         let envelope = &event.envelope;
-        let answers = matches!(
+        if envelope.kind != EventType::Message {
+            return Ok(Vec::new());
+        }
+        if !matches!(
             chat::read(&envelope.body),
             chat::Order::Approve(_) | chat::Order::Reject(..)
-        );
-        if envelope.kind != EventType::Message || !answers {
+        ) {
             return Ok(Vec::new());
         }
         ask(&self.doors.gates, OpenGates { subject: None }).await

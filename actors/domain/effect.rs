@@ -257,6 +257,12 @@ impl Effect {
 }
 
 impl Effect {
+    /// Whether lanes of this kind go before others where not all can: somebody waits for the question, or has answered it.
+    #[must_use]
+    pub fn goes_first(kind: &str) -> bool {
+        matches!(kind, "slack.approval" | "slack.approval_closed")
+    }
+
     /// The key of the act whose result this one builds on. That one is of the same lane and before it.
     #[must_use]
     pub fn builds_on(&self) -> Option<&EffectKey> {

@@ -195,7 +195,9 @@ impl Replier {
         self.store_failures = 0;
         let full = read.due.len() >= BATCH;
         let mut begun = 0;
-        for effect in read.due {
+        let mut due = read.due;
+        due.sort_by_key(|effect| !Effect::goes_first(effect.effect.kind()));
+        for effect in due {
             if self.stop.asked.get() || self.at_work() >= self.platform.most_lanes {
                 break;
             }

@@ -106,7 +106,8 @@ orders! {
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them
-    /// is not due. Of many lanes, those that waited longest come first; `next` speaks of lanes that were not given out.
+    /// is not due. Of many lanes, questions to people come first, then
+    /// those that waited longest; `next` speaks of lanes that were not given out.
     read_due_effects(ReadDueEffects) -> DueEffects;
     /// Writes an attempt down before it is made. An effect that is not there fails the order.
     claim_effect(ClaimEffect) -> Option<u32>;

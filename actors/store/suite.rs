@@ -71,6 +71,7 @@ suite! {
     a_conversation_falls_silent_and_is_ended_by_word,
     a_run_is_told_the_newest_fifty_lines_in_order,
     a_prompt_loses_its_buttons_wherever_it_is_answered,
+    a_question_goes_before_chatter,
     everything_is_there_after_a_restart,
     a_closed_store_says_so,
     the_door_answers_every_arbiter,
@@ -1762,7 +1763,7 @@ mod claims {
                 channel: "C1".into(),
                 thread: "1.0".into(),
                 text: "*yes*".into(),
-                said: Some("**yes**".into()),
+                said: Some(format!("**yes**{}", "!".repeat(100_000))),
             },
             run: None,
             event: Some(name("m-59")),
@@ -1791,7 +1792,10 @@ mod claims {
         assert_eq!(lines.len(), 50);
         assert_eq!(lines[0], "ann: m-11 said");
         assert_eq!(lines[48], "ann: m-59 said");
-        assert_eq!(lines[49], "assistant: **yes**", "whole, as it was written, and once");
+        let answer = lines[49]
+            .strip_prefix("assistant: **yes**!!!")
+            .expect("as it was written, and once");
+        assert!(answer.len() < 4_100 && answer.ends_with("! …"), "long lines are cut");
     }
 
     pub(super) async fn a_prompt_loses_its_buttons_wherever_it_is_answered(ground: impl Ground) {
@@ -1886,6 +1890,40 @@ mod claims {
         };
         house.attempted(prompt, 1, done).await;
         assert_eq!(house.0.result_of(ResultOf(key)).await, Ok(Some("C1/5.0".into())));
+    }
+
+    pub(super) async fn a_question_goes_before_chatter(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let said = |key: &str, effect| NewEffect {
+            key: name(key),
+            effect,
+            run: None,
+            event: None,
+        };
+        let chatter = |n: u32| {
+            let effect = Effect::SlackMessage {
+                channel: "C1".into(),
+                thread: format!("{n}.0"),
+                text: "words".into(),
+                said: None,
+            };
+            said(&format!("chatter-{n}"), effect)
+        };
+        let question = Effect::SlackApproval {
+            channel: "C1".into(),
+            thread: "9.0".into(),
+            text: "Good?".into(),
+            approval: approval_id(1),
+        };
+        let effects = vec![chatter(1), chatter(2), chatter(9), said("question", question)];
+        house.says(effects).await;
+        let first = ReadDueEffects {
+            kinds: "slack.",
+            limit: 2,
+            ..due_at(100)
+        };
+        let (keys, _) = house.due(first).await;
+        assert_eq!(keys, ["chatter-1", "question"], "even of its own thread's");
     }
 
     pub(super) async fn everything_is_there_after_a_restart(ground: impl Ground) {

@@ -18,6 +18,9 @@ const KEPT: TimeDelta = TimeDelta::days(7);
 const CLEARED: usize = 20;
 /// Lines of a conversation that a run is told.
 const TOLD: usize = 50;
+/// Characters of a line that a run is told, and of all lines together.
+const TOLD_OF_LINE: usize = 4_000;
+const TOLD_IN_ALL: usize = 60_000;
 /// Conversations of one thread that are listed.
 const LISTED: usize = 100;
 
@@ -224,23 +227,31 @@ pub(super) fn answered(
     write(db, &line, at)
 }
 
-/// What was said in the conversation of a message before it, oldest first: the newest 50 lines. What we answered to earlier
+/// What was said in the conversation of a message before it, oldest first: the newest 50 lines, long ones cut. What we answered to earlier
 /// messages counts as said before, even where it was said while this one waited.
 pub(super) fn said_before(db: &Connection, message: &DeliveryId) -> Result<Vec<ChatLine>, Fault> {
     let mut statement = db.prepare_cached(
-        "SELECT line.role AS role, line.author AS author, line.text AS text, line.created_at AS created_at
+        "SELECT line.role AS role, line.author AS author, substr(line.text, 1, ?3) AS text,
+                length(line.text) > ?3 AS cut, line.created_at AS created_at
          FROM chat_messages asked INDEXED BY chat_messages_by_id
          JOIN chat_messages line INDEXED BY chat_messages_of_session ON line.session_seq = asked.session_seq
          WHERE asked.message_id = ?1 AND (line.seq < asked.seq OR line.role = 'assistant')
          ORDER BY line.seq DESC LIMIT ?2",
     )?;
-    let mut found = statement.query(params![message.as_str(), rows(TOLD)])?;
+    let mut found = statement.query(params![message.as_str(), rows(TOLD), rows(TOLD_OF_LINE)])?;
     let mut lines = Vec::new();
+    let mut told = 0;
     while let Some(row) = found.next()? {
+        let cut = if get::<bool>(row, "cut")? { " …" } else { "" };
+        let words = format!("{}{cut}", text(row, "text")?);
+        told += words.chars().count();
+        if told > TOLD_IN_ALL {
+            break;
+        }
         lines.push(ChatLine {
             role: word("role", text(row, "role")?, ChatRole::from_text)?,
             author: get(row, "author")?,
-            text: get(row, "text")?,
+            text: words,
             at: time(get(row, "created_at")?)?,
         });
     }

@@ -103,6 +103,8 @@ impl Busy<'_> {
 
 /// The head of a lane.
 struct Head {
+    /// Comes after those that go first.
+    second: bool,
     due_at: i64,
     seq: i64,
     lane: String,
@@ -121,7 +123,7 @@ pub(super) fn read_due(db: &Connection, order: &ReadDueEffects) -> Result<DueEff
         let later = due_heads(db, &kind, now, &busy, order.limit, &mut heads)?;
         next = earlier(next, later);
     }
-    heads.sort_unstable_by_key(|head| (head.due_at, head.seq));
+    heads.sort_unstable_by_key(|head| (head.second, head.due_at, head.seq));
     if let Some(left_out) = heads.get(order.limit) {
         next = earlier(next, Some(left_out.due_at));
     }
@@ -187,6 +189,7 @@ fn due_heads(
             return Ok(Some(due_at));
         }
         heads.push(Head {
+            second: !Effect::goes_first(kind),
             due_at,
             seq: get(row, "seq")?,
             lane: get(row, "lane")?,
