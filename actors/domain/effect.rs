@@ -92,7 +92,7 @@ pub enum Effect {
         thread: String,
         /// mrkdwn that takes the place of the message's text.
         text: String,
-        /// Key of the effect that posted the message.
+        /// Key of the effect that posted the message. Where that one never succeeded, this is a message of its own.
         message: EffectKey,
     },
     /// Another text for a message that is there already, such as the progress of a run.
@@ -104,7 +104,7 @@ pub enum Effect {
         thread: String,
         /// mrkdwn that takes the place of the message's text.
         text: String,
-        /// Key of the effect that posted the message.
+        /// Key of the effect that posted the message. Where that one never succeeded, this is a message of its own.
         message: EffectKey,
     },
     /// An answer that only one person sees.

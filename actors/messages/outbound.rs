@@ -26,7 +26,8 @@ pub struct Perform {
     pub effect: Effect,
     /// An attempt may have reached the platform before: look for the key first.
     pub look_first: bool,
-    /// What came of the act that this one [builds on](Effect::builds_on); nothing if that one never succeeded.
+    /// What came of the act that this one [builds on](Effect::builds_on); nothing if that one never succeeded: then there is
+    /// nothing to change, and the act stands for itself.
     pub base: Option<String>,
     /// When the act was put into the outbox: nothing of it can be at the platform before.
     pub since: DateTime<Utc>,

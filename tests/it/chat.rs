@@ -11,11 +11,11 @@ use actix::{Actor, Addr, Context, Handler};
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, ConnectorRegistry, SinkMaker};
 use actors::dispatch::{DispatcherRules, Routes, SlackRoutes};
-use actors::domain::{Effect, EventFilter, ManagedRepos, Recorded, Source};
+use actors::domain::{Effect, EventFilter, ManagedRepos, Recorded, SessionId, Source};
 use actors::github::{Credentials, GithubClientConfig};
 use actors::house::{Belfry, Bells};
 use actors::messages::outbound::{OutboundFault, Perform, Performed};
-use actors::messages::store::{ListEvents, OpenGates};
+use actors::messages::store::{ListEvents, OpenGates, ReadEvent};
 use actors::messaging::{AllowedUsers, Desk, DeskDoors, DeskRules, Heard, Inbound, Ordered, Unheard};
 use actors::runs::RunsConfig;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
@@ -34,6 +34,33 @@ async fn a_conversation_is_answered_in_its_thread_with_what_was_said_before() {
     let house = House::start().await;
     assert!(taken(house.writes(&direct("1.0", "hello")).await));
     assert_eq!(house.said_in("1.0").await, ["You said hello, ann. Before:"]);
+
+    // The ids of the place are kept with the platform's own event, and nothing of it is lost.
+    let id = "slack-C1-1.0".to_owned();
+    let (event, raw) = house
+        .store
+        .read_event(ReadEvent { id })
+        .await
+        .expect("read")
+        .expect("kept");
+    assert_eq!(
+        (event.envelope.sender.as_str(), event.envelope.body.as_str()),
+        ("ann", "hello")
+    );
+    let raw: Value = serde_json::from_str(raw.payload().expect("JSON").get()).expect("JSON");
+    for (key, value) in [
+        ("type", "message"),
+        ("platformUserId", "U1"),
+        ("channelId", "C1"),
+        ("threadId", "1.0"),
+    ] {
+        assert_eq!(raw[key], value, "{key}");
+    }
+    assert!(
+        raw["sessionId"]
+            .as_str()
+            .is_some_and(|id| id.parse::<SessionId>().is_ok())
+    );
 
     // In its thread, without a mention; the platform delivers it three times.
     let more = Inbound {
@@ -288,6 +315,23 @@ async fn a_stop_between_the_message_and_its_answer_costs_nothing_and_the_answer_
         assert_eq!(again, Heard::Taken(Recorded::AlreadySeen));
         assert_eq!(house.said_in(&format!("{n}.0")).await.len(), 1);
     }
+    house.finish().await;
+}
+
+#[actix::test]
+async fn a_burst_is_taken_in_whole_and_each_thread_opens_one_conversation() {
+    let house = House::start().await;
+    let messages: Vec<_> = (0..1_000)
+        .map(|n| Inbound {
+            thread: Some(format!("{}.0", n % 100)),
+            ..direct(&format!("{n}.1"), "status")
+        })
+        .collect();
+    let heard = futures_util::future::join_all(messages.iter().map(|message| house.writes(message))).await;
+    assert!(heard.into_iter().all(taken));
+    assert_eq!(house.said_in("7.0").await.len(), 10);
+    let turns = house.screen.seen().len();
+    assert_eq!(turns, 1_000, "each is answered once");
     house.finish().await;
 }
 
