@@ -13,3 +13,4 @@ dev:
 # The whole service against its ceilings; release build.
 bench:
     cargo bench --bench service
+    cargo bench --bench runs

@@ -9,13 +9,13 @@ use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock, Nudges};
-use crate::messages::dispatch::DispatchWorkflow;
+use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::Perform;
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::{KeepDefinitions, StoreResult};
 use crate::outbound::{AbsentClient, Backoff, Platform, Replier, ReplierDoors};
-use crate::runs::{RunDoors, RunSupervisor, RunsConfig};
+use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::store::{Store, StoreDoor};
 
 /// The outbox towards GitHub.
@@ -51,6 +51,7 @@ pub struct System {
     store: Arc<dyn Store>,
     dispatcher: Addr<Dispatcher>,
     supervisor: Addr<RunSupervisor>,
+    keeper: Addr<GateKeeper>,
     repliers: Vec<Addr<Replier>>,
     knock: Knock,
 }
@@ -92,27 +93,49 @@ impl System {
             replier(SLACK, slack, "slack replier"),
         ];
         let nudges: Nudges<_> = repliers.iter().map(|replier| replier.clone().recipient()).collect();
+        let delivery_channel = config.runs.delivery_channel.clone();
+        // Keeper and supervisor nudge one another: the keeper's address is there before it is.
+        let keeper_to_be = Context::<GateKeeper>::new();
         let supervisor = RunSupervisor::new(
             config.runs,
             RunDoors {
                 recover: door.clone().recipient(),
                 take: door.clone().recipient(),
                 load: door.clone().recipient(),
+                list: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
                 effects: nudges.clone(),
                 thread: github.clone().recipient(),
+                token: github.clone().recipient(),
+                gates: keeper_to_be.address().recipient(),
             },
             clock.clone(),
             bells.bell("run supervisor"),
         )
         .start();
+        let gate_doors = GateDoors {
+            due: door.clone().recipient(),
+            close: door.clone().recipient(),
+            escalate: door.clone().recipient(),
+            load: door.clone().recipient(),
+            start_run: supervisor.clone().recipient(),
+            effects: nudges.clone(),
+        };
+        let keeper = keeper_to_be.run(GateKeeper::new(
+            gate_doors,
+            delivery_channel.as_deref(),
+            clock.clone(),
+            bells.bell("gate keeper"),
+        ));
         let knock = Knock::default();
         let dispatcher = Dispatcher::new(
             DispatcherDoors {
                 unsettled: door.clone().recipient(),
                 settle: door.clone().recipient(),
                 open_runs: door.clone().recipient(),
+                open_retry: door.clone().recipient(),
+                load: door.clone().recipient(),
                 gates: door.clone().recipient(),
                 gates_here: door.clone().recipient(),
                 end_sessions: door.clone().recipient(),
@@ -131,6 +154,7 @@ impl System {
             store,
             dispatcher,
             supervisor,
+            keeper,
             repliers,
             knock,
         })
@@ -159,6 +183,12 @@ impl System {
         self.dispatcher.clone().recipient()
     }
 
+    /// Where a run is started once more.
+    #[must_use]
+    pub fn retry(&self) -> Recipient<RetryRun> {
+        self.dispatcher.clone().recipient()
+    }
+
     /// Where a run is stopped.
     #[must_use]
     pub fn cancel(&self) -> Recipient<CancelRun> {
@@ -179,11 +209,12 @@ impl System {
         loop {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
+            let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
             let mut replies = 0;
             for replier in &self.repliers {
                 replies += replier.send(AwaitQuiet).await.unwrap_or(0);
             }
-            let now = Some((dispatcher, supervisor, replies));
+            let now = Some((dispatcher, supervisor, keeper, replies));
             if now == before {
                 return;
             }
@@ -193,7 +224,11 @@ impl System {
 
     /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
     pub async fn finish(&self) {
-        let mut all = vec![self.dispatcher.send(Finish).await, self.supervisor.send(Finish).await];
+        let mut all = vec![
+            self.dispatcher.send(Finish).await,
+            self.keeper.send(Finish).await,
+            self.supervisor.send(Finish).await,
+        ];
         for replier in &self.repliers {
             all.push(replier.send(Finish).await);
         }

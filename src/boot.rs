@@ -154,6 +154,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             .map_or("build", |workflow| workflow.as_str())
             .to_owned(),
         trusted_proxies(settings),
+        state_dir.join("runs"),
         clock,
     ));
     let mut registry = ConnectorRegistry::default();
@@ -273,6 +274,7 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
         Arc::clone(shared),
         Arc::new(system.store_door()),
         system.dispatch(),
+        system.retry(),
         system.cancel(),
         system.start_run(),
     )
@@ -286,6 +288,8 @@ fn trusted_proxies(settings: &Settings) -> TrustedProxies {
 fn runs_config(settings: &Settings) -> RunsConfig {
     let mut config = RunsConfig::new(settings.state_dir.join("runs"), settings.state_dir.join("work"));
     config.max_runs = settings.concurrency.max_runs.get();
+    config.phases_at_once = settings.concurrency.max_phases.get();
+    config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
     config.bot_name = settings.github.bot_name.to_string();
     config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
@@ -293,11 +297,16 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.run_deadline = settings.runs.deadline.duration();
     config.log_cap = settings.runs.log_limit.bytes();
     config.kept_output = settings.runs.output_limit.as_usize();
+    config.plain_token = settings.github.token_for_phases;
     let runtime = |runtime: &settings::Runtime| Runtime {
         command: runtime.command.clone(),
         env: runtime.env.iter().map(ToString::to_string).collect(),
         timeout: runtime.timeout.map(settings::Period::duration),
         output_limit: runtime.output_limit.map(settings::Size::as_usize),
+        memory_limit: runtime.memory_limit.map(settings::Size::bytes),
+        wrapper: runtime.wrapper.clone(),
+        prompt: runtime.prompt,
+        output: runtime.output,
     };
     config.runtimes = settings
         .runtimes

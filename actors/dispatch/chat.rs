@@ -285,7 +285,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{ApprovalId, ApprovalStatus, RunId, Subject};
+    use crate::domain::{AnswerRules, ApprovalId, ApprovalStatus, RunId, Subject};
 
     fn at(repo: &str, number: Option<u64>, pull: bool) -> Option<Aim> {
         Some(Aim {
@@ -376,6 +376,11 @@ mod tests {
             response: None,
             responded_at: None,
             created_at: DateTime::from_timestamp(0, 0).expect("the epoch exists"),
+            rules: AnswerRules::default(),
+            votes: Vec::new(),
+            shown: None,
+            head_sha: None,
+            seq: 1,
         }
     }
 

@@ -14,20 +14,22 @@ use uuid::Uuid;
 
 use super::admission::{Ask, House, admit};
 use super::chat;
+use super::retry;
 use super::router::{Gates, Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Effect, EffectKey, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened, Overlap, Reaction,
-    ReplyTo, RunContext, RunFilter, RunId, RunStatus, RunSummary, SessionsToEnd, StoredEvent, TriggerType,
+    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened,
+    Overlap, Reaction, ReplyTo, Responder, RunContext, RunFilter, RunId, RunStatus, RunSummary, SessionsToEnd, Source,
+    StoredEvent, TriggerType, Via, Workflow,
 };
 use crate::house::{Bell, Knock, Nudges};
-use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched};
+use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched, NotRetried, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, EndSessions, GatesHere, ListRuns, OpenGates, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement,
-    StoreError, StoreResult, SwitchedOff,
+    Answer, EndSessions, GatesHere, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled,
+    SettleEvents, Settled, Settlement, StoreError, StoreResult, SwitchedOff,
 };
 use crate::messaging::replies;
 use crate::workflows::SharedCatalog;
@@ -61,6 +63,10 @@ pub struct DispatcherDoors {
     pub settle: Recipient<SettleEvents>,
     /// The store.
     pub open_runs: Recipient<OpenRuns>,
+    /// The store.
+    pub open_retry: Recipient<OpenRetry>,
+    /// The store.
+    pub load: Recipient<LoadRun>,
     /// The store.
     pub gates: Recipient<OpenGates>,
     /// The store.
@@ -302,7 +308,8 @@ impl Inner {
     fn nudge(&self, settled: &[Settled]) {
         let starts = |one: &Settled| {
             matches!(one.opened, Some(Opened::Queued(_)))
-                || matches!(one.decided, Some(crate::domain::Decided::Counted { .. }))
+                || matches!(one.decided, Some(Decided::Counted { .. }))
+                || one.lapsed > 0
         };
         if settled.iter().any(starts) {
             let _ = self.doors.start_run.try_send(StartRun);
@@ -431,20 +438,30 @@ impl Inner {
                 approval,
                 decision,
                 response,
+                words,
             } => {
                 settlement.outcome = format!("answered a gate: {decision}");
                 let who = &event.envelope.sender;
                 settlement.effects = say(event, format!("{} by @{who}.", capitalized(decision.as_str())), None);
-                settlement.otherwise = say(event, "Somebody has answered already.".into(), None);
+                // One word of refusal per person and question where anything that is said counts as an answer.
+                let once = words.then(|| format!("refusal:gate:{approval}:{}", who.to_lowercase()));
+                settlement.otherwise = say(event, Decided::PLACE.into(), once.as_deref());
                 settlement.decide = Some(Answer {
                     approval,
                     decision,
-                    by: who.clone(),
+                    by: responder(&event.envelope),
                     response,
+                    saw: None,
                     at: settlement.at,
                 });
             }
             Route::Run(target) => self.open(event, target, switched_off, &mut settlement),
+        }
+        if event.envelope.kind == EventType::PrSynchronize {
+            settlement.lapse = event.envelope.thread().map(|subject| Lapse {
+                subject,
+                reason: "new commits were pushed".into(),
+            });
         }
         settlement
     }
@@ -592,6 +609,7 @@ impl Inner {
             quarantined: false,
             open: None,
             decide: None,
+            lapse: None,
             effects: Vec::new(),
             otherwise: Vec::new(),
             at: self.clock.now(),
@@ -636,7 +654,73 @@ impl Inner {
         let _ = self.doors.start_run.try_send(StartRun);
         Ok(opened)
     }
+
+    /// The door of those who want a run once more. It passes admission like any other, with the definition it had.
+    async fn retry(&self, order: RetryRun) -> Result<Opened, NotRetried> {
+        let record = ask(&self.doors.load, LoadRun(order.run))
+            .await?
+            .ok_or(NotRetried::Unknown)?;
+        let workflow =
+            Workflow::from_bundle(&record.definition).map_err(|error| NotRetried::BadDefinition(error.to_string()))?;
+        let over = retry::take_over(&record, &workflow, order.from.as_deref())?;
+        let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
+        let catalog = self.rules.catalog.current();
+        let id = match order.seed {
+            Some(seed) => Uuid::new_v5(&seed, RETRY),
+            None => self.clock.fresh_id(),
+        };
+        let admitted = admit(
+            Ask {
+                id: RunId::new(id),
+                workflow: record.summary.workflow.to_string(),
+                context: over.context,
+                trigger: order.trigger,
+                who: order.who.clone(),
+                event: None,
+                overlap: Overlap::Queue,
+                at: self.clock.now(),
+            },
+            House {
+                managed: &self.rules.managed,
+                catalog: &catalog,
+                switched_off: &switched_off,
+            },
+        )?;
+        let run = NewRun {
+            definition: workflow.hash,
+            subject: record.summary.subject,
+            reply_to: record.reply_to,
+            ..admitted
+        };
+        let order_for_store = OpenRetry {
+            run,
+            done: over.done,
+            scratch: over.scratch,
+        };
+        let opened = ask(&self.doors.open_retry, order_for_store).await?;
+        tracing::info!(run.id = %opened.run(), of = %order.run, who = %order.who, "a run was asked for once more");
+        let _ = self.doors.start_run.try_send(StartRun);
+        Ok(opened)
+    }
 }
+
+/// Who speaks in an event. The association is GitHub's own word, the id is that of a chat; each door has one of them.
+fn responder(envelope: &EventEnvelope) -> Responder {
+    Responder {
+        association: envelope.author_association.clone(),
+        slack_id: envelope.sender_id.clone().filter(|_| envelope.source == Source::Slack),
+        ..Responder::named(
+            envelope.sender.clone(),
+            match envelope.source {
+                Source::Github => Via::Github,
+                Source::Slack => Via::Slack,
+            },
+        )
+    }
+}
+
+/// The seed of the one run that a retry opens.
+const RETRY: &[u8] = b"retry";
 
 fn out_of_tries(tries: &HashMap<EventSeq, u32>, event: EventSeq) -> bool {
     tries.get(&event).copied().unwrap_or(0) + 1 >= TRIES
@@ -813,6 +897,18 @@ impl Handler<DispatchWorkflow> for Dispatcher {
         }
         let inner = Rc::clone(&self.inner);
         Box::pin(async move { inner.dispatch(order).await })
+    }
+}
+
+impl Handler<RetryRun> for Dispatcher {
+    type Result = ResponseFuture<Result<Opened, NotRetried>>;
+
+    fn handle(&mut self, order: RetryRun, _: &mut Self::Context) -> Self::Result {
+        if self.finishing {
+            return Box::pin(std::future::ready(Err(NotDispatched::Stopping.into())));
+        }
+        let inner = Rc::clone(&self.inner);
+        Box::pin(async move { inner.retry(order).await })
     }
 }
 

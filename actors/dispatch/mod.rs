@@ -4,6 +4,7 @@ mod admission;
 mod chat;
 mod commands;
 mod dispatcher;
+mod retry;
 mod router;
 
 pub use admission::{Ask, House, admit};

@@ -114,6 +114,8 @@ pub enum Route {
         decision: Decision,
         /// The reason, or the answer in words.
         response: Option<String>,
+        /// Whether whatever is said counts, and not an order that was given on purpose.
+        words: bool,
     },
     /// A reply, once; `once` names what it must not be repeated for.
     Say {
@@ -201,6 +203,7 @@ fn reply_gate(gates: &[Approval], envelope: &EventEnvelope) -> Option<Route> {
         approval: gate.id,
         decision: Decision::Approved,
         response: Some(envelope.body.clone()),
+        words: true,
     })
 }
 
@@ -212,7 +215,10 @@ fn on_comment(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot
     if heard == Heard::Nothing {
         return Route::Ignore("no bot mention in comment".into());
     }
-    if !envelope.author_is_maintainer() {
+    // Where a gate says itself who may answer it, its rules decide, and not the standing of the author.
+    let answers = matches!(heard, Heard::Order(Command::Approve | Command::Reject(_)));
+    let rules_decide = answers && newest_gate(gates).is_some_and(|gate| gate.rules.name_somebody());
+    if !rules_decide && !envelope.author_is_maintainer() {
         return refuse(envelope);
     }
     obey(heard, envelope, gates, bot_name, |wish| {
@@ -260,6 +266,7 @@ fn on_message(envelope: &EventEnvelope, routes: &SlackRoutes, gates: Gates<'_>) 
             approval: gate.id,
             decision,
             response,
+            words: false,
         },
         Meant::Unclear(list) => say(list),
         Meant::Nothing => say("No pending approval found.".into()),
@@ -385,12 +392,18 @@ fn obey(
     }
 }
 
+/// The newest question that is answered with yes or no.
+fn newest_gate(gates: &[Approval]) -> Option<&Approval> {
+    gates.iter().find(|gate| gate.kind == ApprovalKind::Approve)
+}
+
 fn answer(gates: &[Approval], decision: Decision, response: Option<String>) -> Route {
-    match gates.iter().find(|gate| gate.kind == ApprovalKind::Approve) {
+    match newest_gate(gates) {
         Some(gate) => Route::Answer {
             approval: gate.id,
             decision,
             response,
+            words: false,
         },
         None => Route::Say {
             text: "No pending approval found.".into(),
@@ -484,7 +497,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::{ApprovalStatus, ReplyTo, RunId, Subject};
+    use crate::domain::{AnswerRules, ApprovalStatus, ReplyTo, RunId, Subject};
 
     fn routes() -> Routes {
         let to = |name: &str| Some(name.parse().expect("valid"));
@@ -525,6 +538,7 @@ mod tests {
             issue_number: Some(7),
             pr_number: kind.as_str().starts_with("pr").then_some(7),
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "badly".into(),
             title: Some("It broke".into()),
@@ -558,6 +572,11 @@ mod tests {
             response: None,
             responded_at: None,
             created_at: DateTime::from_timestamp(0, 0).expect("the epoch exists"),
+            rules: AnswerRules::default(),
+            votes: Vec::new(),
+            shown: None,
+            head_sha: None,
+            seq: 1,
         }
     }
 
@@ -700,13 +719,38 @@ mod tests {
             Route::Answer {
                 approval: gates[0].id,
                 decision: Decision::Rejected,
-                response: Some("too risky".into())
+                response: Some("too risky".into()),
+                words: false
             }
         );
         let Route::Say { text, .. } = decide(&comment("@last-light approve"), &[]) else {
             panic!("no answer")
         };
         assert_eq!(text, "No pending approval found.");
+    }
+
+    #[test]
+    fn where_a_gate_names_who_may_answer_its_rules_decide_and_not_the_standing_of_the_author() {
+        let named = Approval {
+            rules: AnswerRules {
+                logins: vec!["ann".into()],
+                ..AnswerRules::default()
+            },
+            ..gate(ApprovalKind::Approve)
+        };
+        let stranger = |body: &str| EventEnvelope {
+            author_association: Some("NONE".into()),
+            ..comment(body)
+        };
+        assert!(matches!(
+            decide(&stranger("@last-light approve"), std::slice::from_ref(&named)),
+            Route::Answer { .. }
+        ));
+        // Nothing else is obeyed for that.
+        assert!(matches!(
+            decide(&stranger("@last-light build"), &[named]),
+            Route::Say { .. }
+        ));
     }
 
     #[test]

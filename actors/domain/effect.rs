@@ -196,6 +196,38 @@ impl Effect {
         }
     }
 
+    /// The same with `words` where its text has `place`; acts without a text of ours stay as they are. A chat's text is
+    /// escaped, and so are the words that it gets.
+    #[must_use]
+    pub fn with_words(mut self, place: &str, words: &str) -> Self {
+        let put = |text: &mut String, words: &str| {
+            if text.contains(place) {
+                *text = text.replace(place, words);
+            }
+        };
+        match &mut self {
+            Self::GithubComment { body, .. } => put(body, words),
+            Self::SlackMessage { text, said, .. } => {
+                put(text, &escaped(words));
+                if let Some(said) = said {
+                    put(said, words);
+                }
+            }
+            Self::SlackApproval { text, .. }
+            | Self::SlackApprovalClosed { text, .. }
+            | Self::SlackEdit { text, .. }
+            | Self::SlackEphemeral { text, .. } => put(text, &escaped(words)),
+            Self::GithubReaction { .. }
+            | Self::GithubLabels { .. }
+            | Self::SlackTyping { .. }
+            | Self::IntegrationEvent { .. }
+            | Self::Notification { .. }
+            | Self::Notice { .. }
+            | Self::WebhookDelivery { .. } => {}
+        }
+        self
+    }
+
     /// Effects of one lane leave in order, one after the other; lanes do not wait for one another. For GitHub it is the
     /// thread: who answers a thread out of order says nonsense, and one stubborn thread must not silence the others.
     #[must_use]
@@ -271,6 +303,11 @@ impl Effect {
             _ => None,
         }
     }
+}
+
+/// Plain words as Slack's mrkdwn has them.
+fn escaped(words: &str) -> String {
+    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 closed_enum! {
@@ -368,4 +405,34 @@ pub enum AttemptOutcome {
         /// What to configure.
         error: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_for_a_place_are_escaped_where_a_chat_shows_them() {
+        let comment = Effect::GithubComment {
+            repo: "acme/site".parse().expect("valid"),
+            number: 7,
+            body: "So: {x}".into(),
+        };
+        let message = Effect::SlackMessage {
+            channel: "C1".into(),
+            thread: "1.0".into(),
+            text: "So: {x}".into(),
+            said: Some("So: {x}".into()),
+        };
+        let whisper = Effect::SlackEphemeral {
+            channel: "C1".into(),
+            user: "U1".into(),
+            text: "So: {x}".into(),
+        };
+        let put = |effect: Effect| effect.with_words("{x}", "a < b");
+        assert!(matches!(put(comment), Effect::GithubComment { body, .. } if body == "So: a < b"));
+        assert!(matches!(put(message), Effect::SlackMessage { text, said, .. }
+            if text == "So: a &lt; b" && said.as_deref() == Some("So: a < b")));
+        assert!(matches!(put(whisper), Effect::SlackEphemeral { text, .. } if text == "So: a &lt; b"));
+    }
 }

@@ -139,6 +139,9 @@ pub struct EventEnvelope {
     pub pr_number: Option<u64>,
     /// Login or user name of whoever caused it; `unknown` if the payload does not say.
     pub sender: String,
+    /// Id of that one at a chat platform, where a name is freely chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
     /// Whether that is a bot.
     pub sender_is_bot: bool,
     /// What was written: the issue's, pull request's, comment's or review's text.
@@ -225,6 +228,7 @@ mod tests {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "hi".into(),
             title: Some("It broke".into()),

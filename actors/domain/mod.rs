@@ -9,7 +9,9 @@ mod ids;
 mod integrations;
 mod managed;
 mod paging;
+mod policy;
 mod run;
+mod runtime;
 mod secret;
 mod workflow;
 
@@ -22,6 +24,8 @@ pub use ids::*;
 pub use integrations::*;
 pub use managed::*;
 pub use paging::*;
+pub use policy::*;
 pub use run::*;
+pub use runtime::*;
 pub use secret::*;
 pub use workflow::*;

@@ -188,6 +188,23 @@ pub struct RunRecord {
     pub phases: Vec<PhaseRecord>,
     /// State that phases leave for one another and for loops (`scratch.*` in templates).
     pub scratch: BTreeMap<String, Value>,
+    /// What people answered in words, oldest first.
+    pub answers: Vec<Answered>,
+}
+
+/// An answer in words to a question of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The phase execution that asked.
+    pub phase: PhaseName,
+    /// What was asked.
+    pub question: String,
+    /// What was answered.
+    pub answer: String,
+    /// Login or user name.
+    pub sender: String,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 closed_enum! {
@@ -206,8 +223,12 @@ closed_enum! {
     }
 }
 
-/// Begins the reason of a phase execution that a stop or crash of the service cut off. Such a phase is begun anew.
+/// Begins the reason of a phase execution that a crash of the service cut off. Such a phase is begun anew, a few times.
 pub const INTERRUPTED: &str = "interrupted: the service stopped";
+
+/// Begins the reason of a phase execution that a planned stop of the service put down. Such a phase is begun anew, however
+/// often that happens: it is no fault of the phase.
+pub const PUT_DOWN: &str = "put down: the service was stopped";
 
 /// One execution of one phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -253,8 +274,17 @@ pub enum Step {
     PhaseEnded(PhaseEnd),
     /// The run shows this as its current phase until the next one begins (`on_success.set_phase`).
     Shown(PhaseName),
+    /// State that outlives the process: an entry of the run's scratch is set.
+    Scratch {
+        /// Its name, as in `scratch.<name>`.
+        key: String,
+        /// The whole entry.
+        value: Value,
+    },
     /// The run waits for a person.
     Paused(super::NewApproval),
+    /// A planned stop: the run goes back to its place in the queue, and no restart is counted.
+    PutDown,
     /// The run has come to its end.
     Ended {
         /// A final status.
@@ -273,7 +303,7 @@ pub struct PhaseEnd {
     pub kind: &'static str,
     /// Which try this was, from 1.
     pub attempt: u32,
-    /// Succeeded, failed or skipped.
+    /// Succeeded, failed or skipped; or waiting for a person, when its question cannot be asked yet.
     pub status: PhaseStatus,
     /// Its standard output, cut to the limit that is kept.
     pub output: Option<String>,

@@ -155,82 +155,82 @@ pub struct Phase {
     /// What it does.
     pub kind: PhaseKind,
     /// Text of the prompt's template, read when the workflow was loaded (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Arc<str>>,
     /// Texts of its skills, read when the workflow was loaded, put before the prompt (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
     /// Template of the model's name, handed to the runtime as `FIRSTLIGHT_MODEL` (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Template of how hard the model should think, handed to the runtime as `FIRSTLIGHT_VARIANT` (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Name of the runtime in settings; absent: `default` (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
     /// The command, never templated (script).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// Environment of the process; values are templates.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Ends the process group when it takes longer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// The token that its process is given; absent: none (agent, script).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<TokenProfile>,
     /// The repository's files in the work folder before it starts; absent: they stay as they are (agent, script).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkout: Option<Checkout>,
-    /// Tries after the first (agent, script, notify, emit).
-    #[serde(default)]
+    /// Tries after the first (agent, script).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     /// An expression about the facts; the phase is skipped, visibly, where it does not hold.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// Handed to the runtime as `FIRSTLIGHT_UNRESTRICTED_EGRESS=1`: the phase needs the open network (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unrestricted_egress: bool,
     /// Handed to the runtime as `FIRSTLIGHT_WEB_SEARCH=1`: the phase may search the web (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub web_search: bool,
     /// Template of the answer (reply), the notice (notify) or the question (approval).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Where a notice goes (notify).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<NotifyStep>,
     /// What is said (emit).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emit: Option<EmitStep>,
     /// What is asked; the question is `message` (approval).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalStep>,
     /// Skipped, with a visible reason, where no runtime is configured (agent).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// Asks a person before the next phase, if this gate is enabled in settings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_gate: Option<String>,
     /// Template of the question.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_gate_message: Option<String>,
     /// Who may answer the question of `approval_gate` or of an approval phase, how many must, and by when.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "GatePolicy::says_nothing")]
     pub gate_policy: GatePolicy,
     /// Reviews, has it mended and reviews again (agent). Not beside `generic_loop`.
-    #[serde(default, rename = "loop")]
+    #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
     pub review_loop: Option<ReviewLoop>,
     /// Repeats the phase until something holds (agent, script).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generic_loop: Option<GenericLoop>,
     /// What words in the output lead to, in the order of the file (agent, script).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_output: Vec<OutputRule>,
     /// The phases that must have ended before; see [`Workflow::is_graph`]. No cycle.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<PhaseName>,
     /// When it may start, by how they ended.
     #[serde(default)]
@@ -242,7 +242,7 @@ pub struct Phase {
     #[serde(default)]
     pub on_success: OnSuccess,
     /// Another name for the output in templates.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_var: Option<String>,
 }
 
@@ -322,7 +322,7 @@ pub struct NotifyStep {
     #[serde(default = "normal")]
     pub priority: Priority,
     /// The endpoint, not a template; absent: it is stored only. As good as a password, so it is never shown.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
 }
 
@@ -336,7 +336,7 @@ pub struct EmitStep {
     /// Its name.
     pub event: IntegrationEvent,
     /// Its payload, an object. Every text in it, at any depth, is a template.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub payload: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -358,38 +358,44 @@ fn yes_or_no() -> ApprovalKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatePolicy {
     /// GitHub logins that may answer; case does not matter.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<String>,
     /// Standings that may answer, as GitHub writes them: `OWNER`, `MEMBER`, `COLLABORATOR`, …
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub associations: Vec<String>,
     /// Slack user ids that may answer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slack_ids: Vec<String>,
     /// Whoever started the run may not answer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub not_requester: bool,
     /// How many different people must say yes, at least 1. One no is enough to reject.
     #[serde(default = "one")]
     pub approvals: u32,
     /// How long the question stands; absent: for ever.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
     /// The decision when the deadline passes; absent: rejected.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_deadline: Option<Decision>,
     /// When nobody has answered for this long, `escalate_message` is said, once.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate_after: Option<Duration>,
     /// Template of the notice; absent: words of our own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate_message: Option<String>,
     /// What the answer holds for; absent: the head commit of a pull request, otherwise the text that was shown.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bind_to: Option<GateBinding>,
 }
 
 impl GatePolicy {
+    /// Whether it asks for nothing beyond what every gate asks for.
+    #[must_use]
+    pub fn says_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether it says who may answer. Where it does not, everybody may who may command the service.
     #[must_use]
     pub fn names_somebody(&self) -> bool {
@@ -427,20 +433,20 @@ pub struct ReviewLoop {
     /// Text of the prompt that has the changes made, a template.
     pub fix_prompt: Arc<str>,
     /// Template of its model; absent: that of the phase.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix_model: Option<String>,
     /// Template of its variant; absent: that of the phase.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix_variant: Option<String>,
     /// Text of the prompt that reviews again, a template; absent: the phase's own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re_review_prompt: Option<Arc<str>>,
     /// Asks a person before changes are made, if this gate is enabled in settings. The question is
     /// `messages.on_pause_for_approval`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_gate: Option<String>,
     /// Who may answer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "GatePolicy::says_nothing")]
     pub gate_policy: GatePolicy,
     /// Templates of what is said as the loop goes.
     #[serde(default)]
@@ -451,25 +457,25 @@ pub struct ReviewLoop {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LoopMessages {
     /// When a review begins.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_cycle_start: Option<String>,
     /// When it approved.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_approved: Option<String>,
     /// When it asked for changes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_request_changes: Option<String>,
     /// When the last cycle is used up and changes are still asked for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_max_cycles: Option<String>,
     /// When changes begin to be made.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_fix_start: Option<String>,
     /// When making them ended badly.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_fix_failed: Option<String>,
     /// The question of the loop's gate.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_pause_for_approval: Option<String>,
 }
 
@@ -480,28 +486,28 @@ pub struct GenericLoop {
     /// How often at most, at least 1. When they are used up the phase ends well all the same, and says `on_failure`.
     pub max_iterations: u32,
     /// An expression about `output` and the facts. One of this and `until_bash` is there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// A command, never templated; status 0 ends the loop.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_bash: Option<String>,
     /// Asks a person between two rounds.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interactive: bool,
     /// Template of the question, after the round's output.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate_message: Option<String>,
     /// Yes or no, or an answer in words that the next round finds in `scratch.<scratch_key>.qa`.
     #[serde(default = "yes_or_no")]
     pub gate_kind: ApprovalKind,
     /// Who may answer.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "GatePolicy::says_nothing")]
     pub gate_policy: GatePolicy,
     /// Where its state lies in the run's scratch, a dotted path; absent: the phase's name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scratch_key: Option<String>,
     /// A round does not see what the rounds before it printed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fresh_context: bool,
 }
 
@@ -513,16 +519,16 @@ pub struct OutputRule {
     /// What it leads to.
     pub action: OutputAction,
     /// Template of what is said, or why it failed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// The rule does not count where the issue has this label.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unless_label: Option<String>,
     /// Nor where its title matches this pattern; case does not matter.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unless_title_matches: Option<String>,
     /// Template of what is said when the rule did not count; absent: `messages.on_blocked_bypassed`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bypass_message: Option<String>,
 }
 
@@ -539,22 +545,22 @@ pub struct Skill {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PhaseMessages {
     /// When it begins.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_start: Option<String>,
     /// When it ended well.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_success: Option<String>,
     /// When it ended badly.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
     /// When it is passed over because it was done before the run was taken up again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_skipped_done: Option<String>,
     /// When a rule of `on_output` made it fail; absent: `on_failure`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_blocked: Option<String>,
     /// When such a rule did not count.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_blocked_bypassed: Option<String>,
 }
 
@@ -562,13 +568,13 @@ pub struct PhaseMessages {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct OnSuccess {
     /// The name shown as the run's current phase until the next one begins.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_phase: Option<super::PhaseName>,
     /// Labels added to the issue or pull request; each is a template.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add_labels: Vec<String>,
     /// A reaction to the comment or issue that asked.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub react: Option<super::Reaction>,
 }
 

@@ -10,7 +10,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::json;
 
-use crate::domain::Secret;
+use crate::domain::{Secret, TokenProfile};
 
 /// A token is renewed when it has less than this to live, so that no call sets out with one that dies on the way.
 const RENEW_BEFORE: TimeDelta = TimeDelta::minutes(5);
@@ -134,6 +134,24 @@ fn first_block(pem: &str) -> Option<(String, Vec<u8>)> {
             Err(_) if inner.contains("ENCRYPTED") => Some(("ENCRYPTED PRIVATE KEY".to_owned(), Vec::new())),
             Err(_) => None,
         };
+    }
+}
+
+/// What a token of this profile may do, in GitHub's words ("Create an installation access token for an app").
+pub(super) fn permissions(profile: TokenProfile) -> serde_json::Value {
+    match profile {
+        TokenProfile::Read => {
+            json!({ "metadata": "read", "contents": "read", "issues": "read", "pull_requests": "read" })
+        }
+        TokenProfile::IssuesWrite => {
+            json!({ "metadata": "read", "contents": "read", "issues": "write", "pull_requests": "read" })
+        }
+        TokenProfile::ReviewWrite => {
+            json!({ "metadata": "read", "contents": "read", "issues": "read", "pull_requests": "write" })
+        }
+        TokenProfile::RepoWrite => {
+            json!({ "metadata": "read", "contents": "write", "issues": "write", "pull_requests": "write" })
+        }
     }
 }
 

@@ -14,15 +14,15 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::app_auth::Pass;
 pub use super::app_auth::{AppCredentials, Credentials, KeyFault};
+use super::app_auth::{Pass, permissions};
 use super::limits::{self, Patience};
 use super::marker;
 use super::wire::{Answer, Ask, Wire};
 use crate::clock::SharedClock;
 use crate::domain::{Effect, Reaction, RepoName, Secret};
 use crate::house::Bell;
-use crate::messages::github::{GithubFault, ReadThread, Thread};
+use crate::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use crate::messages::outbound::{OutboundFault, Perform, Performed};
 
 /// GitHub asks for a second between writes (REST API, "Best practices", secondary limits).
@@ -67,7 +67,7 @@ impl GithubClientConfig {
     }
 }
 
-/// Speaks with GitHub. Handles [`Perform`] and [`ReadThread`].
+/// Speaks with GitHub. Handles [`Perform`], [`ReadThread`] and [`MintToken`].
 ///
 /// Writes of one installation leave in the order in which they were asked for, at least a second apart; installations do not
 /// wait for one another. Each act ends by itself (every exchange has its deadline), so nobody need give up waiting for one.
@@ -119,6 +119,15 @@ impl Handler<ReadThread> for GithubClient {
     fn handle(&mut self, order: ReadThread, _: &mut Context<Self>) -> Self::Result {
         let room = self.room.clone();
         Box::pin(async move { survived(room.read_thread(&order)).await })
+    }
+}
+
+impl Handler<MintToken> for GithubClient {
+    type Result = ResponseFuture<Outcome<PhaseToken>>;
+
+    fn handle(&mut self, order: MintToken, _: &mut Context<Self>) -> Self::Result {
+        let room = self.room.clone();
+        Box::pin(async move { survived(room.mint(&order)).await })
     }
 }
 
@@ -490,17 +499,53 @@ impl Room {
         if let Some(token) = pass.token_at(self.clock.now()) {
             return Ok(token);
         }
+        let (token, expires) = self.fresh_token(lane, app, repo, &mut pass, &json!({})).await?;
+        pass.keep(token.clone(), expires);
+        Ok(token)
+    }
+
+    /// A token that is given out once, to a phase, and never kept here.
+    async fn mint(&self, MintToken { repo, profile }: &MintToken) -> Outcome<PhaseToken> {
+        let host = self.wire.git_host();
+        let phase_token = |token, narrowed| PhaseToken {
+            token,
+            narrowed,
+            clone_url: format!("{host}/{repo}.git"),
+            host: host.clone(),
+        };
+        let app = match &self.credentials {
+            Credentials::None => return Ok(phase_token(None, false)),
+            Credentials::Token(token) => return Ok(phase_token(Some(token.clone()), false)),
+            Credentials::App(app) => app,
+        };
+        let lane = self.lane(repo)?;
+        lane.open(self.clock.now())?;
+        let wanted = json!({ "repositories": [repo.name()], "permissions": permissions(*profile) });
+        let mut pass = lane.pass.lock().await;
+        let (token, _) = self.fresh_token(&lane, app, repo, &mut pass, &wanted).await?;
+        Ok(phase_token(Some(token), true))
+    }
+
+    /// A new token of the installation at `repo`, with its end; `wanted` narrows it down.
+    async fn fresh_token(
+        &self,
+        lane: &Lane,
+        app: &AppCredentials,
+        repo: &RepoName,
+        pass: &mut Pass,
+        wanted: &serde_json::Value,
+    ) -> Outcome<(Secret, DateTime<Utc>)> {
         let known = pass.installation.or(app.installation);
         let installation = match known {
             Some(installation) => installation,
             None => self.find_installation(lane, app, repo).await?,
         };
-        let renewed = match self.renew(lane, app, installation, &mut pass).await {
+        let renewed = match self.renew(lane, app, installation, pass, wanted).await {
             // The App was removed and installed again: its installation has another number now.
             Err(GithubFault::Never(_)) if known.is_some() && app.installation.is_none() => {
                 pass.installation = None;
                 let installation = self.find_installation(lane, app, repo).await?;
-                self.renew(lane, app, installation, &mut pass).await
+                self.renew(lane, app, installation, pass, wanted).await
             }
             renewed => renewed,
         };
@@ -530,21 +575,33 @@ impl Room {
         }
     }
 
-    async fn renew(&self, lane: &Lane, app: &AppCredentials, installation: u64, pass: &mut Pass) -> Outcome<Secret> {
+    async fn renew(
+        &self,
+        lane: &Lane,
+        app: &AppCredentials,
+        installation: u64,
+        pass: &mut Pass,
+        wanted: &serde_json::Value,
+    ) -> Outcome<(Secret, DateTime<Utc>)> {
         #[derive(Deserialize)]
         struct Fresh {
             token: Secret,
             expires_at: DateTime<Utc>,
         }
         let path = format!("/app/installations/{installation}/access_tokens");
-        let answer = self.as_app(lane, app, &Ask::post(path, &json!({}))).await?;
+        let answer = self.as_app(lane, app, &Ask::post(path, wanted)).await?;
+        if answer.told.status == 422 {
+            return Err(GithubFault::Never(format!(
+                "GitHub gives the App no such token (422 {}); the App's settings page says which permissions it has, and which repositories its installation reaches",
+                answer.message
+            )));
+        }
         if !answer.is_success() {
             return Err(self.app_refused(&answer));
         }
         let fresh: Fresh = answer.json()?;
         pass.installation = Some(installation);
-        pass.keep(fresh.token.clone(), fresh.expires_at);
-        Ok(fresh.token)
+        Ok((fresh.token, fresh.expires_at))
     }
 
     async fn as_app(&self, lane: &Lane, app: &AppCredentials, ask: &Ask) -> Outcome<Answer> {

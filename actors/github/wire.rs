@@ -122,6 +122,23 @@ impl Wire {
         self.base.host_str().unwrap_or("(no host)")
     }
 
+    /// Where git finds the repositories of this API: `https://github.com`, `https://<host>` of an Enterprise server, or
+    /// the stand-in itself.
+    pub(super) fn git_host(&self) -> String {
+        let mut at = self.base.clone();
+        let path = at.path().trim_end_matches('/').trim_end_matches("/api/v3").to_owned();
+        at.set_path(&path);
+        if let Some(host) = at
+            .host_str()
+            .and_then(|host| host.strip_prefix("api."))
+            .map(str::to_owned)
+        {
+            // Only a host that is no domain name is refused, and that has no such beginning.
+            let _ = at.set_host(Some(&host));
+        }
+        at.as_str().trim_end_matches('/').to_owned()
+    }
+
     /// One exchange, whole: sent, answered and read before the deadline, or a `Retryable` fault that says what to check.
     /// After a fault a write may have been made all the same.
     pub(super) async fn exchange(&self, ask: &Ask, bearer: &Secret) -> Result<Answer, GithubFault> {

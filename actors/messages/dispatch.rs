@@ -4,7 +4,7 @@ use actix::prelude::*;
 use uuid::Uuid;
 
 use super::store::StoreError;
-use crate::domain::{EventSeq, Opened, RunContext, TriggerType, WorkflowName};
+use crate::domain::{EventSeq, Opened, PhaseName, RunContext, RunId, RunStatus, TriggerType, WorkflowName};
 
 /// An event is on disk and waits to be routed. Only a nudge: the dispatcher reads what waits from the store,
 /// so that a nudge that finds the mailbox full loses nothing.
@@ -63,4 +63,62 @@ pub enum NotDispatched {
     /// The service is going down.
     #[error("the service is stopping; try again in a moment")]
     Stopping,
+}
+
+/// Start a run that is over once more: a new run of the same definition and context, from its beginning or from a phase.
+/// From a phase on, what came before it is not done again: the new run knows its outputs and works in the same folder.
+///
+/// Sender: API, dashboard, CLI, MCP. Handler: the dispatcher. Answer: the new run, or why there is none.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Opened, NotRetried>")]
+pub struct RetryRun {
+    /// The run that is over.
+    pub run: RunId,
+    /// The first phase that is done again; absent: all are.
+    pub from: Option<String>,
+    /// Through which door.
+    pub trigger: TriggerType,
+    /// Token label or user.
+    pub who: String,
+    /// Derived from an idempotency key: a repeated order with the same seed opens no second run.
+    pub seed: Option<Uuid>,
+}
+
+/// Why a run is not started once more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRetried {
+    /// No such run.
+    #[error("workflow run not found")]
+    Unknown,
+    /// It is not over.
+    #[error("cannot retry a run with status '{0}'")]
+    Live(RunStatus),
+    /// Its workflow has no such phase.
+    #[error("the run's workflow has no phase \"{name}\"; it has: {}", known.iter().map(PhaseName::as_str).collect::<Vec<_>>().join(", "))]
+    NoSuchPhase {
+        /// As asked.
+        name: String,
+        /// What there is.
+        known: Vec<PhaseName>,
+    },
+    /// Something before that phase was never done.
+    #[error("phase \"{from}\" cannot be the first: phase \"{missing}\" before it did not come to a good end")]
+    NotDoneBefore {
+        /// As asked.
+        from: PhaseName,
+        /// What is missing.
+        missing: PhaseName,
+    },
+    /// Its stored definition cannot be read.
+    #[error("the run's stored definition cannot be read: {0}")]
+    BadDefinition(String),
+    /// Admission does not let it in.
+    #[error(transparent)]
+    NotDispatched(#[from] NotDispatched),
+}
+
+impl From<StoreError> for NotRetried {
+    fn from(error: StoreError) -> Self {
+        Self::NotDispatched(error.into())
+    }
 }

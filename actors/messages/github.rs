@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::outbound::OutboundFault;
 use super::store::StoreError;
-use crate::domain::{DeliveryId, RepoName};
+use crate::domain::{DeliveryId, RepoName, Secret, TokenProfile};
 
 /// One webhook request, body read, nothing checked yet.
 ///
@@ -80,9 +80,9 @@ impl From<GithubFault> for OutboundFault {
     }
 }
 
-/// Read the open pull request or issue that a run is about, for its context.
+/// Read the open pull request or issue that a run is about, for its context, or for the commit that an answer holds for.
 ///
-/// Sender: the runner, for a run that was started by its number alone. Handler: the GitHub client.
+/// Sender: the runner, for a run that was started by its number alone and before it asks about a pull request. Handler: the GitHub client.
 /// Answer: title, body, labels, head branch and head SHA where there are any.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Thread, GithubFault>")]
@@ -106,4 +106,30 @@ pub struct Thread {
     pub head_branch: Option<String>,
     /// For a pull request: SHA of its head commit.
     pub head_sha: Option<String>,
+}
+
+/// Make a token for one phase: good for one repository, for an hour, and for no more than its profile.
+///
+/// Sender: the runner, for a phase that asks for one. Handler: the GitHub client.
+/// Answer: the token and where to clone from; no token where no credentials are configured.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<PhaseToken, GithubFault>")]
+pub struct MintToken {
+    /// The repository.
+    pub repo: RepoName,
+    /// What it may do.
+    pub profile: TokenProfile,
+}
+
+/// What a phase is let in with.
+#[derive(Debug, Clone)]
+pub struct PhaseToken {
+    /// The token; absent: nobody configured credentials.
+    pub token: Option<Secret>,
+    /// Whether it is good for the repository and the profile only. A personal token is good for whatever it is good for.
+    pub narrowed: bool,
+    /// `https://github.com/acme/site.git`.
+    pub clone_url: String,
+    /// `https://github.com`: the host that may be shown the token.
+    pub host: String,
 }

@@ -7,7 +7,8 @@ use crate::domain::{Effect, EffectKey};
 
 /// Effects wait in the outbox. A nudge: each replier reads what is due for its platform from the store.
 ///
-/// Sender: the dispatcher and the runner, after their commit. Handler: the replier of each platform. Answer: nothing.
+/// Sender: the dispatcher, the runner and the gate keeper, after their commit. Handler: the replier of each platform.
+/// Answer: nothing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct EffectsQueued;

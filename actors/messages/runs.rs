@@ -7,7 +7,7 @@ use crate::domain::{RunId, RunStatus};
 
 /// Runs wait in the queue. A nudge: the supervisor takes as many from the store as there are free places.
 ///
-/// Sender: the dispatcher, and whoever answered an approval. Handler: the run supervisor. Answer: nothing.
+/// Sender: the dispatcher, and whoever answered an approval, the gate keeper too. Handler: the run supervisor. Answer: nothing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct StartRun;
@@ -61,6 +61,13 @@ pub enum NotCancelled {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// A question was asked. A nudge: the gate keeper reads from the store when it has to look after which.
+///
+/// Sender: a runner, after its commit. Handler: the gate keeper. Answer: nothing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct GatesChanged;
 
 /// Tells one runner to kill what it runs and to end its run as cancelled.
 ///

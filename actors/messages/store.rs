@@ -1,13 +1,16 @@
 //! What the store is asked and told. Knows the domain only; no SQL and no database crate.
 
+use std::collections::BTreeMap;
+
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, EffectKey, EffectSeq,
-    EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded,
-    RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect,
-    StoredEvent, Subject, WorkflowName,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, EffectKey,
+    EffectSeq, EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page,
+    PhaseRecord, RawBody, Recorded, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId,
+    SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -111,9 +114,12 @@ pub struct Settlement {
     pub open: Option<NewRun>,
     /// The question it answers.
     pub decide: Option<Answer>,
+    /// What was pushed to: questions whose answer holds for the commit before lapse, and are asked anew.
+    pub lapse: Option<Lapse>,
     /// What is said.
     pub effects: Vec<NewEffect>,
-    /// What is said instead of `effects` when the answer came too late, or when a paused run of the same subject was in the way.
+    /// What is said instead of `effects` when the answer did not settle its question ([`Decided::PLACE`] stands for why), or
+    /// when a paused run of the same subject was in the way.
     pub otherwise: Vec<NewEffect>,
     /// When.
     pub at: DateTime<Utc>,
@@ -130,8 +136,19 @@ pub struct Settled {
     pub opened: Option<Opened>,
     /// What became of the answer.
     pub decided: Option<Decided>,
+    /// How many questions lapsed; their runs are queued again, to ask anew.
+    pub lapsed: usize,
     /// How many effects were put into the outbox.
     pub effects: usize,
+}
+
+/// New commits were pushed to a pull request.
+#[derive(Debug, Clone)]
+pub struct Lapse {
+    /// Which.
+    pub subject: Subject,
+    /// In words, for people.
+    pub reason: String,
 }
 
 /// A person's answer to a question.
@@ -141,15 +158,18 @@ pub struct Answer {
     pub approval: ApprovalId,
     /// Yes or no.
     pub decision: Decision,
-    /// Login or user name.
-    pub by: String,
+    /// Who answers.
+    pub by: Responder,
     /// The reason or the answer in words.
     pub response: Option<String>,
+    /// SHA-256 of what they saw, hex, if they say so: an answer to something else does not count.
+    pub saw: Option<String>,
     /// When.
     pub at: DateTime<Utc>,
 }
 
-/// Answer a question: compare-and-set. Approved, its run goes back into the queue; rejected, its run has failed
+/// Answer a question: compare-and-set, by the rules of the question. Approved, its run goes back into the queue, and an
+/// answer in words has become the output of the phase that asked; rejected, its run has failed
 /// (`Rejected by <who>: <reason, or "no reason given">`).
 ///
 /// Sender: API, dashboard, CLI, MCP, chat. Handler: the store. Answer: whether this answer counts.
@@ -188,6 +208,20 @@ pub struct KeepDefinitions(pub Vec<(DefinitionHash, WorkflowName, String)>);
 #[rtype(result = "StoreResult<Vec<Opened>>")]
 pub struct OpenRuns(pub Vec<NewRun>);
 
+/// Open a run that goes on where an earlier one came to: what that one has done is done in this one, too.
+///
+/// Sender: the dispatcher. Handler: the store. Answer: what became of it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Opened>")]
+pub struct OpenRetry {
+    /// The run.
+    pub run: NewRun,
+    /// Phase executions of the earlier run that count as this one's, oldest first.
+    pub done: Vec<PhaseRecord>,
+    /// What phases left for one another.
+    pub scratch: BTreeMap<String, Value>,
+}
+
 /// Take runs from the queue, oldest first, and mark them running. A run whose workflow and subject have a running or
 /// paused run is passed over. One that a chat message asked for brings what was said before, as `history` in its context.
 ///
@@ -216,14 +250,14 @@ pub struct RecoverRuns {
 
 /// Read one run with its phases.
 ///
-/// Sender: API, dashboard, MCP, the runner. Handler: the store. Answer: the run, if there is one.
+/// Sender: API, dashboard, MCP, the dispatcher, the run supervisor, the gate keeper. Handler: the store. Answer: the run, if there is one.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<RunRecord>>")]
 pub struct LoadRun(pub RunId);
 
 /// List runs, newest first.
 ///
-/// Sender: API, dashboard, MCP, the `status` command. Handler: the store. Answer: a page, and how many match in all.
+/// Sender: API, dashboard, MCP, the `status` command, the run supervisor. Handler: the store. Answer: a page, and how many match in all.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<RunSummary>, u64)>")]
 pub struct ListRuns(pub RunFilter);
@@ -275,7 +309,7 @@ pub struct EndRun {
 
 /// Read the questions that wait for an answer, newest first.
 ///
-/// Sender: the dispatcher, for one subject; API and dashboard, for all. Handler: the store. Answer: the open questions.
+/// Sender: the dispatcher, for one subject; the dashboard, for all. Handler: the store. Answer: the open questions.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<Vec<Approval>>")]
 pub struct OpenGates {
@@ -295,12 +329,68 @@ pub struct GatesHere {
     pub thread: String,
 }
 
+/// List questions, newest first, those that were answered too.
+///
+/// Sender: API, dashboard, MCP. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Page<Approval>>")]
+pub struct ListApprovals(pub ApprovalFilter);
+
 /// Read one question.
 ///
 /// Sender: API, dashboard. Handler: the store. Answer: the question, if there is one.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<Approval>>")]
 pub struct ReadApproval(pub ApprovalId);
+
+/// Read which questions the clock has to look after.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: those whose time is over, those to be escalated, and when the next is due.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<GatesDue>")]
+pub struct DueGates {
+    /// Due at or before this instant.
+    pub now: DateTime<Utc>,
+    /// At most so many of each.
+    pub limit: usize,
+}
+
+/// What the clock has to look after.
+#[derive(Debug, Clone)]
+pub struct GatesDue {
+    /// Questions whose time to answer is over, earliest first.
+    pub expired: Vec<Approval>,
+    /// Questions that nobody has answered for too long, earliest first.
+    pub escalate: Vec<Approval>,
+    /// When the earliest of the rest is due.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// Answer a question whose time is over by its default, and say so, in one transaction.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: whether this answer counts; what is said is in the outbox only if it does.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Decided>")]
+pub struct CloseGate {
+    /// The default.
+    pub answer: Answer,
+    /// What is said.
+    pub effects: Vec<NewEffect>,
+}
+
+/// Say, once, that nobody has answered a question.
+///
+/// Sender: the gate keeper. Handler: the store. Answer: whether it still waited and nobody had been told before.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<bool>")]
+pub struct EscalateGate {
+    /// Which question.
+    pub approval: ApprovalId,
+    /// What is said.
+    pub effects: Vec<NewEffect>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
 
 /// Read the workflows that are switched off.
 ///

@@ -147,7 +147,7 @@ impl Desk {
             thread: thread.clone(),
             message: Some(inbound.message.clone()),
         };
-        let sender = name(&inbound.user).await;
+        let sender = (name(&inbound.user).await, inbound.user.clone());
         let place = ChatPlace {
             platform: rules.platform,
             channel: inbound.channel,
@@ -175,7 +175,7 @@ impl Desk {
         let Ok(id) = id.parse::<DeliveryId>() else {
             return Ok(Heard::Dropped(Unheard::BadId));
         };
-        let sender = name(&ordered.user).await;
+        let sender = (name(&ordered.user).await, ordered.user.clone());
         let reply_to = ReplyTo::SlackPerson {
             channel: ordered.channel.clone(),
             user: ordered.user.clone(),
@@ -246,7 +246,13 @@ impl Desk {
         Err(StoreError::Busy)
     }
 
-    fn envelope(&self, id: DeliveryId, sender: String, body: String, reply_to: ReplyTo) -> EventEnvelope {
+    fn envelope(
+        &self,
+        id: DeliveryId,
+        (sender, user): (String, String),
+        body: String,
+        reply_to: ReplyTo,
+    ) -> EventEnvelope {
         EventEnvelope {
             id,
             source: self.rules.platform,
@@ -255,6 +261,7 @@ impl Desk {
             issue_number: None,
             pr_number: None,
             sender,
+            sender_id: Some(user),
             sender_is_bot: false,
             body,
             title: None,

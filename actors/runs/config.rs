@@ -6,16 +6,23 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use crate::domain::{OutputBy, PromptBy};
 use crate::house::Nudges;
-use crate::messages::github::ReadThread;
+use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
-use crate::messages::store::{EndRun, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
+use crate::messages::runs::GatesChanged;
+use crate::messages::store::{EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
 
 /// Limits, folders and runtimes of every run. [`RunsConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
 pub struct RunsConfig {
     /// How many runs are live at the same time; 0 counts as 1. Default 4.
     pub max_runs: usize,
+    /// How many processes of one run are at work at the same time; 0 counts as 1. Only a workflow with `depends_on` ever
+    /// has more than one. Default 4.
+    pub phases_at_once: usize,
+    /// Work folders of ended runs are removed when nothing in them was worked at for so long; absent: never. Default 7 days.
+    pub keep_work: Option<Duration>,
     /// Phase logs go to `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
     /// A run's processes start in `<work_dir>/<task id>/`.
@@ -38,6 +45,8 @@ pub struct RunsConfig {
     pub kept_output: usize,
     /// How long a process may take to end after SIGTERM when the service stops. Default 10 s.
     pub finish_grace: Duration,
+    /// Whether a phase that asks for a token may get `GITHUB_TOKEN` itself, which cannot be narrowed down. Default no.
+    pub plain_token: bool,
 }
 
 impl RunsConfig {
@@ -46,6 +55,8 @@ impl RunsConfig {
     pub fn new(runs_dir: impl Into<PathBuf>, work_dir: impl Into<PathBuf>) -> Self {
         Self {
             max_runs: 4,
+            phases_at_once: 4,
+            keep_work: Some(Duration::from_secs(7 * 24 * 60 * 60)),
             runs_dir: runs_dir.into(),
             work_dir: work_dir.into(),
             runtimes: BTreeMap::new(),
@@ -57,6 +68,7 @@ impl RunsConfig {
             log_cap: 16 * 1024 * 1024,
             kept_output: 1024 * 1024,
             finish_grace: Duration::from_secs(10),
+            plain_token: false,
         }
     }
 }
@@ -64,7 +76,8 @@ impl RunsConfig {
 /// A command that agent phases give their prompt to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Runtime {
-    /// Program and arguments, never templated. Empty: not configured.
+    /// Program and arguments, never templated; only `{work}`, `{folder}`, `{prompt_file}`, `{output_file}`, `{run}` and
+    /// `{phase}` are filled in, none of which comes from outside. Empty: not configured.
     pub command: Vec<String>,
     /// Names of variables that are handed on from the service's own environment; nothing else of it is.
     pub env: Vec<String>,
@@ -72,6 +85,14 @@ pub struct Runtime {
     pub timeout: Option<Duration>,
     /// Bytes of standard output that are kept; absent: [`RunsConfig::kept_output`].
     pub output_limit: Option<usize>,
+    /// Bytes of address space that each of its processes may have; absent: what the system allows.
+    pub memory_limit: Option<u64>,
+    /// Program and arguments that are put before the command, to isolate it. Placeholders as in [`Runtime::command`].
+    pub wrapper: Vec<String>,
+    /// How the prompt reaches it.
+    pub prompt: PromptBy,
+    /// Where its answer is taken from.
+    pub output: OutputBy,
 }
 
 /// Whom the runs room speaks to.
@@ -83,6 +104,8 @@ pub struct RunDoors {
     pub take: Recipient<TakeQueuedRuns>,
     /// The store: read a run, to start it afresh.
     pub load: Recipient<LoadRun>,
+    /// The store: which runs are live, before work folders are removed.
+    pub list: Recipient<ListRuns>,
     /// The store: make a step durable.
     pub record: Recipient<RecordStep>,
     /// The store: end a run from outside.
@@ -91,4 +114,8 @@ pub struct RunDoors {
     pub effects: Nudges<EffectsQueued>,
     /// The GitHub client: what the issue or pull request says, for a run that was started by its number alone.
     pub thread: Recipient<ReadThread>,
+    /// The GitHub client: a token for a phase that asks for one.
+    pub token: Recipient<MintToken>,
+    /// The gate keeper: a question was asked, perhaps with a deadline.
+    pub gates: Recipient<GatesChanged>,
 }

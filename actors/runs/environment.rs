@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn build(parts: Parts<'_>) -> Result<Environment, String> {
     let mut env = Environment::default();
     let own_or = |name: &str, otherwise: &str| (parts.own)(name).unwrap_or_else(|| otherwise.into());
-    env.vars.insert("PATH".into(), own_or("PATH", PLAIN_PATH));
+    env.vars.insert("PATH".into(), path(parts.own));
     env.vars.insert("LANG".into(), own_or("LANG", "C.UTF-8"));
     env.vars.insert("TMPDIR".into(), own_or("TMPDIR", "/tmp"));
     env.vars.insert("HOME".into(), parts.home);
@@ -64,6 +64,11 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Environment, String> {
         env.put(name.to_owned(), value);
     }
     Ok(env)
+}
+
+/// Where commands are looked for.
+pub(crate) fn path(own: &dyn Fn(&str) -> Option<OsString>) -> OsString {
+    own("PATH").unwrap_or_else(|| PLAIN_PATH.into())
 }
 
 impl Environment {

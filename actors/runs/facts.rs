@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Phase, RunRecord, Workflow};
+use crate::domain::{Phase, RunId, RunRecord, RunSummary, Workflow};
 use crate::workflows::template::{Facts, spell_both_ways};
 
 /// How long the words of a branch name may be.
 const SLUG_LENGTH: usize = 40;
 
 /// The facts of one run. Grows with each phase's output.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunFacts {
     context: Map<String, Value>,
     outputs: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ impl RunFacts {
     /// `issueNumber`, `taskId`, `branch`, `runId`, `workflow`, `variables.*`, `scratch.*`. A `branch` that the context
     /// brings (a pull request's head) stays.
     pub(crate) fn of(record: &RunRecord, workflow: &Workflow) -> Self {
-        let task = task_id(record);
+        let task = task_of(record);
         let mut context = record.context.0.clone();
         spell_both_ways(&mut context);
         if let Some(repo) = &record.summary.repo {
@@ -42,8 +42,7 @@ impl RunFacts {
         let constants = workflow.variables.iter();
         let variables = constants.map(|(name, value)| (name.clone(), value.as_str().into()));
         context.insert("variables".into(), Value::Object(variables.collect()));
-        let scratch = record.scratch.iter().map(|(name, value)| (name.clone(), value.clone()));
-        context.insert("scratch".into(), Value::Object(scratch.collect()));
+        context.insert("scratch".into(), scratch_of(&record.scratch));
         Self {
             context,
             outputs: BTreeMap::new(),
@@ -51,17 +50,31 @@ impl RunFacts {
         }
     }
 
-    /// Takes in what a phase printed, under its name and its `output_var`.
-    pub(crate) fn learn(&mut self, phase: &Phase, output: &str) {
-        self.outputs.insert(phase.name.as_str().to_owned(), output.to_owned());
-        if let Some(name) = &phase.output_var {
-            self.outputs.insert(name.clone(), output.to_owned());
-        }
+    /// Takes in what was printed, under the name of a phase, of one of its turns, or of an `output_var`.
+    pub(crate) fn learn(&mut self, name: &str, output: &str) {
+        self.outputs.insert(name.to_owned(), output.to_owned());
     }
 
-    /// Lets templates say why a phase failed: `{{error}}`.
-    pub(crate) fn learn_error(&mut self, reason: &str) {
-        self.context.insert("error".into(), reason.into());
+    /// Takes in a value under an `output_var`.
+    pub(crate) fn learn_value(&mut self, name: &str, value: Value) {
+        self.context.insert(name.to_owned(), value);
+    }
+
+    /// Takes in what phases left for one another.
+    pub(crate) fn remember(&mut self, scratch: &BTreeMap<String, Value>) {
+        self.context.insert("scratch".into(), scratch_of(scratch));
+    }
+
+    /// These facts and some that only one turn has.
+    pub(crate) fn with(&self, more: Map<String, Value>) -> Self {
+        let mut facts = self.clone();
+        facts.context.extend(more);
+        facts
+    }
+
+    /// These facts and why a phase failed: `{{error}}`.
+    pub(crate) fn with_error(&self, reason: &str) -> Self {
+        self.with(Map::from_iter([("error".to_owned(), reason.into())]))
     }
 
     /// As templates take them.
@@ -109,12 +122,27 @@ impl RunFacts {
     }
 }
 
+/// Name of the work folder of a run: its own, or that of the run that it goes on from.
+pub(crate) fn task_of(record: &RunRecord) -> String {
+    let of = record.context.0.get("_workOf").and_then(Value::as_str);
+    let of = of.and_then(|id| id.parse().ok()).unwrap_or(record.summary.id);
+    task_id(&record.summary, of)
+}
+
+fn scratch_of(scratch: &BTreeMap<String, Value>) -> Value {
+    Value::Object(
+        scratch
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    )
+}
+
 /// `repo[-N]-workflow-<8 characters of the run id>`: readable, and a safe name for a folder.
 ///
 /// They are the *last* eight: ids of version 7 begin with the time, so runs of the same minute share their first eight.
-fn task_id(record: &RunRecord) -> String {
-    let summary = &record.summary;
-    let id = summary.id.to_string();
+fn task_id(summary: &RunSummary, of: RunId) -> String {
+    let id = of.to_string();
     let mut task = String::new();
     if let Some(repo) = &summary.repo {
         task.push_str(repo.name());
@@ -201,8 +229,7 @@ mod tests {
 
     #[test]
     fn every_fact_is_one_that_workflow_files_may_name() {
-        let mut facts = RunFacts::of(&record(&[]), &workflow("[]"));
-        facts.learn_error("it broke");
+        let facts = RunFacts::of(&record(&[]), &workflow("[]")).with_error("it broke");
         assert!(facts.context.len() > 8);
         for key in facts.context.keys() {
             assert!(CONTEXT_KEYS.iter().any(|(known, _)| known == key), "{key}");

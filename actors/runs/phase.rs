@@ -1,100 +1,14 @@
-//! The decisions of a run: what comes next, what a phase asks for, what its end means. Pure: knows no clock, no process, no store.
+//! The decisions about one phase: what it asks for, what its end means. Pure: knows no clock, no process, no store.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::config::Runtime;
 use super::process::End;
-use super::resume::{Progress, is_interruption};
-use crate::domain::{INTERRUPTED, Phase, PhaseKind, PhaseStatus, ReplyTo, Workflow};
-
-/// A phase that was cut off so often is not tried again.
-pub(crate) const MOST_INTERRUPTIONS: u32 = 3;
+use crate::domain::{INTERRUPTED, Phase, PhaseKind, PhaseStatus, ReplyTo};
 
 /// The runtime of a phase that names none.
 const DEFAULT_RUNTIME: &str = "default";
-
-/// What a run does next.
-#[derive(Debug)]
-pub(crate) enum Next<'w> {
-    /// Work at this phase.
-    Phase {
-        /// Which.
-        phase: &'w Phase,
-        /// Which try this is, from 1.
-        attempt: u32,
-        /// The execution that was cut off before, to be closed.
-        unfinished: Option<u32>,
-    },
-    /// Everything is done.
-    Finished,
-    /// It cannot go on.
-    GiveUp {
-        /// At this phase.
-        phase: &'w Phase,
-        /// The execution that was cut off before, to be closed.
-        unfinished: Option<u32>,
-        /// Why, without the phase's name.
-        reason: String,
-    },
-}
-
-/// Finds what comes next: phases in the order of the file, those that are done passed over.
-pub(crate) fn next<'w>(workflow: &'w Workflow, progress: &Progress) -> Next<'w> {
-    for phase in &workflow.phases {
-        let Some(standing) = progress.at(&phase.name) else {
-            return Next::Phase {
-                phase,
-                attempt: 1,
-                unfinished: None,
-            };
-        };
-        let unfinished = (standing.status == PhaseStatus::Running).then_some(standing.attempt);
-        match standing.status {
-            PhaseStatus::Succeeded | PhaseStatus::Skipped => {}
-            PhaseStatus::Running | PhaseStatus::Failed if standing.interruptions >= MOST_INTERRUPTIONS => {
-                return Next::GiveUp {
-                    phase,
-                    unfinished,
-                    reason: format!(
-                        "interrupted {} times while it ran; not tried again",
-                        standing.interruptions
-                    ),
-                };
-            }
-            PhaseStatus::Running => {
-                return Next::Phase {
-                    phase,
-                    attempt: standing.attempt + 1,
-                    unfinished,
-                };
-            }
-            PhaseStatus::Failed if is_interruption(standing.reason.as_deref()) => {
-                return Next::Phase {
-                    phase,
-                    attempt: standing.attempt + 1,
-                    unfinished: None,
-                };
-            }
-            PhaseStatus::Failed => {
-                return Next::GiveUp {
-                    phase,
-                    unfinished: None,
-                    reason: standing.reason.clone().unwrap_or_else(|| "it failed before".into()),
-                };
-            }
-            // No way past a gate without a decision: an approved one is `succeeded`.
-            PhaseStatus::WaitingApproval => {
-                return Next::GiveUp {
-                    phase,
-                    unfinished: None,
-                    reason: "its gate has no decision".into(),
-                };
-            }
-        }
-    }
-    Next::Finished
-}
 
 /// What a phase asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,6 +26,12 @@ pub(crate) enum Work<'a> {
     },
     /// An answer to whoever asked: its template.
     Reply(&'a str),
+    /// A notice through a channel of the integrations.
+    Notify,
+    /// An event to whoever subscribed to it.
+    Emit,
+    /// An answer of a person.
+    Ask,
     /// Nothing, for this reason.
     Skip(String),
     /// It cannot be done, for this reason.
@@ -149,10 +69,9 @@ pub(crate) fn work<'a>(phase: &'a Phase, runtimes: &'a BTreeMap<String, Runtime>
             ) => Work::Reply(message),
             (ReplyTo::Nobody, _) => Work::Skip("nobody to answer: the run was started without a conversation".into()),
         },
-        // The reader of workflow files lets none of them through yet.
-        PhaseKind::Notify | PhaseKind::Emit | PhaseKind::Approval => {
-            Work::Refuse(format!("phases of type {} cannot be run yet", phase.kind))
-        }
+        PhaseKind::Notify => Work::Notify,
+        PhaseKind::Emit => Work::Emit,
+        PhaseKind::Approval => Work::Ask,
     }
 }
 
@@ -175,8 +94,13 @@ pub(crate) fn time_limit(timeout: Duration, left_of_run: Duration, run_deadline:
     }
     TimeLimit {
         limit: left_of_run,
-        reason: format!("the run took longer than {} (runs.deadline)", seconds(run_deadline)),
+        reason: too_long(run_deadline),
     }
+}
+
+/// Why a run ends at its deadline.
+pub(crate) fn too_long(run_deadline: Duration) -> String {
+    format!("the run took longer than {} (runs.deadline)", seconds(run_deadline))
 }
 
 /// What became of a phase.
@@ -260,7 +184,7 @@ fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::{PhaseRecord, RepoName, RunRecord};
+    use crate::domain::{PhaseRecord, RepoName, RunRecord, Workflow};
 
     /// A workflow of these phases, given as JSON.
     pub(crate) fn workflow(phases: &str) -> Workflow {
@@ -319,63 +243,7 @@ pub(crate) mod tests {
                 })
                 .collect(),
             scratch: BTreeMap::new(),
-        }
-    }
-
-    const TWO: &str = r#"[{"name":"a","label":"a","kind":"script","run":"true"},{"name":"b","label":"b","kind":"script","run":"true"}]"#;
-
-    #[test]
-    fn what_comes_next_follows_from_the_records_alone() {
-        use PhaseStatus::{Failed, Running, Skipped, Succeeded, WaitingApproval};
-        let cut = Some(INTERRUPTED);
-        let workflow = workflow(TWO);
-        for (records, expected) in [
-            (&[][..], "a#1"),
-            (&[("a", 1, Succeeded, None)][..], "b#1"),
-            (&[("a", 1, Skipped, Some("why"))][..], "b#1"),
-            (&[("a", 1, Succeeded, None), ("b", 1, Succeeded, None)][..], "finished"),
-            (&[("a", 1, Running, None)][..], "a#2 closing 1"),
-            (&[("a", 1, Failed, cut), ("a", 2, Running, None)][..], "a#3 closing 2"),
-            (&[("a", 1, Failed, cut), ("a", 2, Succeeded, None)][..], "b#1"),
-            (&[("a", 1, Failed, cut), ("a", 2, Failed, cut)][..], "a#3"),
-            (
-                &[("a", 1, Failed, cut), ("a", 2, Failed, cut), ("a", 3, Running, None)][..],
-                "a gives up closing 3: interrupted 3 times while it ran; not tried again",
-            ),
-            (
-                &[
-                    ("a", 1, Running, None),
-                    ("a", 2, Running, None),
-                    ("a", 3, Running, None),
-                ][..],
-                "a gives up closing 3: interrupted 3 times while it ran; not tried again",
-            ),
-            (
-                &[("a", 1, Failed, Some("exited with status 1"))][..],
-                "a gives up: exited with status 1",
-            ),
-            (
-                &[("a", 1, WaitingApproval, None)][..],
-                "a gives up: its gate has no decision",
-            ),
-            (&[("gone", 1, Succeeded, None)][..], "a#1"),
-        ] {
-            let progress = Progress::of(&record(records).phases);
-            let closing = |unfinished: Option<u32>| unfinished.map_or_else(String::new, |n| format!(" closing {n}"));
-            let found = match next(&workflow, &progress) {
-                Next::Phase {
-                    phase,
-                    attempt,
-                    unfinished,
-                } => format!("{}#{attempt}{}", phase.name, closing(unfinished)),
-                Next::Finished => "finished".into(),
-                Next::GiveUp {
-                    phase,
-                    unfinished,
-                    reason,
-                } => format!("{} gives up{}: {reason}", phase.name, closing(unfinished)),
-            };
-            assert_eq!(found, expected, "{records:?}");
+            answers: Vec::new(),
         }
     }
 

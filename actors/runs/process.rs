@@ -14,7 +14,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::log::PhaseLog;
+use super::veil::Veil;
 use crate::clock::SharedClock;
+use crate::domain::Secret;
 
 /// How long a process group has between SIGTERM and SIGKILL once its time is up.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -58,6 +60,8 @@ pub(crate) struct Order {
     pub(crate) finish_grace: Duration,
     /// Bytes of its standard output that are kept.
     pub(crate) keep: usize,
+    /// What it was told and must not repeat: neither its log nor its output shows it.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 /// How a process came to its end.
@@ -109,6 +113,7 @@ pub(crate) async fn run(
     let mut child = spawn(&order)?;
     let group = Group::of(&child);
     let mut output = Kept::new(order.keep);
+    let (mut out_veil, mut err_veil) = (Veil::over(&order.secrets), Veil::over(&order.secrets));
 
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
@@ -162,16 +167,21 @@ pub(crate) async fn run(
             read = read_some(&mut stdout, &mut out_buf), if stdout.is_some() => match read {
                 0 => stdout = None,
                 n => {
-                    output.take(&out_buf[..n]);
-                    log.write(&out_buf[..n]).await;
+                    let shown = out_veil.pass(&out_buf[..n]);
+                    output.take(&shown);
+                    log.write(&shown).await;
                 }
             },
             read = read_some(&mut stderr, &mut err_buf), if stderr.is_some() => match read {
                 0 => stderr = None,
-                n => log.write(&err_buf[..n]).await,
+                n => log.write(&err_veil.pass(&err_buf[..n])).await,
             },
         }
     }
+    let last = out_veil.rest();
+    output.take(&last);
+    log.write(&last).await;
+    log.write(&err_veil.rest()).await;
     // A phase's processes end with it, those that run quietly in the background too.
     drop(group);
     let end = ours.unwrap_or_else(|| exit.map_or(End::Signalled(Signal::KILL.as_raw()), by_itself));
@@ -307,14 +317,15 @@ fn by_itself(status: ExitStatus) -> End {
 }
 
 /// The first bytes of an output, up to a limit.
-struct Kept {
+pub(crate) struct Kept {
     bytes: Vec<u8>,
     limit: usize,
     cut: bool,
 }
 
 impl Kept {
-    fn new(limit: usize) -> Self {
+    /// Keeps at most so many bytes.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
             limit,
@@ -322,14 +333,20 @@ impl Kept {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Takes what still fits.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         let room = self.limit - self.bytes.len();
         self.cut |= bytes.len() > room;
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// There was more that did not even come here.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// The output as text: what is no UTF-8, and NUL, which not every store can hold, becomes U+FFFD.
-    fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         let mut text = String::from_utf8_lossy(&self.bytes).replace('\0', "\u{fffd}");
         if text.len() > self.limit || self.cut {
             text.truncate(text.floor_char_boundary(self.limit));
@@ -409,6 +426,7 @@ mod tests {
                 timeout: TIMEOUT,
                 finish_grace: Duration::from_secs(60),
                 keep: 1024 * 1024,
+                secrets: Vec::new(),
             }
         }
 

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use crate::domain::{
-    ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary,
+    ApprovalId, ApprovalKind, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary,
 };
 use crate::messaging::replies;
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
 
-/// The turn of a phase that is worked through once. Loops count on from here; attempts after a crash do not, so that the
-/// same words have the same key and leave once.
+/// Every turn of a loop speaks under a name of its own (`review_2`), so that all of them are first turns. Attempts do not
+/// count: the same words have the same key and leave once.
 const FIRST_TURN: u32 = 1;
 
 /// GitHub refuses comments of more than 65,536 characters; the rest is room for the note and the hidden marker.
@@ -26,6 +26,21 @@ pub(crate) struct Voice<'a> {
     pub(crate) phase: &'a Phase,
     /// The chat channel for runs without a thread of their own.
     pub(crate) delivery: Option<&'a str>,
+}
+
+/// A question on its way to people.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Its id, which the buttons name.
+    pub(crate) id: ApprovalId,
+    /// Yes or no, or words.
+    pub(crate) kind: ApprovalKind,
+    /// The words for a comment.
+    pub(crate) comment: &'a str,
+    /// The words for a chat.
+    pub(crate) chat: &'a str,
+    /// It was asked before, and has lapsed.
+    pub(crate) anew: bool,
 }
 
 impl Voice<'_> {
@@ -80,20 +95,89 @@ impl Voice<'_> {
         self.message("reply", Some(message))
     }
 
-    /// The question of the phase's gate: at GitHub in words that say how to answer, in a chat with buttons.
-    pub(crate) fn gate(&self, words: &str, summary: &str, approval: ApprovalId) -> Vec<NewEffect> {
+    /// The question of the phase's gate: at GitHub in words that say how to answer, in a chat with buttons, or in words
+    /// where words are asked for. One that is asked anew is said anew.
+    pub(crate) fn gate(&self, asked: &Asked<'_>) -> Vec<NewEffect> {
+        let what = if asked.anew {
+            format!("gate:{}", asked.id)
+        } else {
+            "gate".to_owned()
+        };
         let (channel, thread) = match (&self.record.reply_to, self.delivery) {
             (ReplyTo::SlackThread { channel, thread, .. }, _) => (channel.clone(), thread.clone()),
             (ReplyTo::DeliveryChannel, Some(channel)) => (channel.to_owned(), String::new()),
-            _ => return self.comment("gate", words),
+            _ => return self.comment(&what, asked.comment),
         };
+        if asked.kind == ApprovalKind::Reply {
+            return self.comment(&what, asked.chat);
+        }
         let prompt = Effect::SlackApproval {
             channel,
             thread,
-            text: replies::in_one(summary),
-            approval,
+            text: replies::in_one(asked.chat),
+            approval: asked.id,
         };
-        vec![self.effect("gate", prompt)]
+        vec![self.effect(&what, prompt)]
+    }
+
+    /// The notice of a notify phase, and its text.
+    ///
+    /// # Errors
+    /// What is wrong with the phase, in words.
+    pub(crate) fn notify(&self) -> Result<(Vec<NewEffect>, String), String> {
+        let (Some(step), Some(template)) = (&self.phase.notify, &self.phase.message) else {
+            return Err("it has no `notify` with a `message`".into());
+        };
+        if step.webhook_url.is_some() {
+            return Err(
+                "its webhook_url cannot be used, because what leaves is stored and a URL is as good as a password; \
+                        leave it out, and set the channel's own endpoint in the settings"
+                    .into(),
+            );
+        }
+        let message = render(template, &self.facts.view()).trim().to_owned();
+        if message.is_empty() {
+            return Err("its message is empty".into());
+        }
+        let notice = Effect::Notification {
+            channel: step.channel,
+            message: message.clone(),
+            priority: step.priority,
+        };
+        Ok((vec![self.effect("notify", notice)], message))
+    }
+
+    /// The event of an emit phase, and its payload as JSON text.
+    ///
+    /// # Errors
+    /// What is wrong with the phase, in words.
+    pub(crate) fn emit(&self) -> Result<(Vec<NewEffect>, String), String> {
+        let step = self.phase.emit.as_ref().ok_or("it has no `emit`")?;
+        let payload = self.filled(&Value::Object(step.payload.clone()));
+        let text = payload.to_string();
+        let event = Effect::IntegrationEvent {
+            name: step.event,
+            payload,
+        };
+        Ok((vec![self.effect("emit", event)], text))
+    }
+
+    /// Every text of a value, at any depth, rendered.
+    fn filled(&self, value: &Value) -> Value {
+        match value {
+            Value::String(template) => render(template, &self.facts.view()).into(),
+            Value::Array(items) => items.iter().map(|item| self.filled(item)).collect(),
+            Value::Object(entries) => {
+                let filled = entries.iter().map(|(key, value)| (key.clone(), self.filled(value)));
+                Value::Object(filled.collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Some words under a key of their own.
+    pub(crate) fn say(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {
+        self.message(what, template)
     }
 
     fn message(&self, what: &str, template: Option<&str>) -> Vec<NewEffect> {
@@ -295,6 +379,37 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_notice_and_an_event_leave_with_their_templates_filled_in() {
+        let notice = r##"[{"name":"tell","label":"","kind":"notify","message":"#{{issueNumber}} is {{variables.tone}}",
+            "notify":{"channel":"slack","priority":"high"}}]"##;
+        let prefix = "run:01890000-0000-7000-8000-012389abcdef/tell/1";
+        let expected = Effect::Notification {
+            channel: crate::domain::Channel::Slack,
+            message: "#7 is kind".into(),
+            priority: crate::domain::Priority::High,
+        };
+        let said = effects_of(None, notice, |voice| voice.notify().expect("said").0);
+        assert_eq!(said, [(format!("{prefix}/notify"), expected)]);
+        let event = r#"[{"name":"tell","label":"","kind":"emit",
+            "emit":{"event":"task.completed","payload":{"n":7,"deep":[{"title":"{{title}}"}]}}}]"#;
+        let expected = Effect::IntegrationEvent {
+            name: crate::domain::IntegrationEvent::TaskCompleted,
+            payload: serde_json::json!({"n": 7, "deep": [{"title": "It broke"}]}),
+        };
+        let said = effects_of(None, event, |voice| voice.emit().expect("said").0);
+        assert_eq!(said, [(format!("{prefix}/emit"), expected)]);
+        let with_url = notice.replace(r#""channel":"slack""#, r#""channel":"slack","webhook_url":"https://x""#);
+        effects_of(None, &with_url, |voice| {
+            let refused = voice.notify().expect_err("refused");
+            assert!(
+                refused.contains("webhook_url") && !refused.contains("https://x"),
+                "{refused}"
+            );
+            Vec::new()
+        });
     }
 
     #[test]

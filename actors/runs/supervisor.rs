@@ -1,6 +1,6 @@
 //! Holds the places for live runs: takes from the persisted queue, starts one runner per run, looks after those that fall. Knows no phase.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,16 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::config::{RunDoors, RunsConfig};
-use super::runner::{House, Runner, pause_after};
+use super::facts::task_of;
+use super::folders;
+use super::ledger::pause_after;
+use super::runner::{House, Runner};
 use crate::clock::SharedClock;
-use crate::domain::{RunId, RunRecord, RunStatus};
+use crate::domain::{RunFilter, RunId, RunRecord, RunStatus};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::runs::{Abort, CancelRun, NotCancelled, RunEnded, RunEnding, StartRun};
-use crate::messages::store::{EndRun, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns};
+use crate::messages::store::{EndRun, ListRuns, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns};
 
 /// How many messages may wait for the supervisor.
 const MAILBOX: usize = 1_024;
@@ -25,6 +28,12 @@ const MOST_RESTARTS: u32 = 3;
 
 /// The queue is looked at this often even if nobody says that something waits there.
 const SWEEP: Duration = Duration::from_secs(15);
+
+/// How often old work folders are looked for.
+const TIDY: Duration = Duration::from_secs(60 * 60);
+
+/// How many live runs are read at a time.
+const LIVE_PAGE: usize = 200;
 
 /// Keeps at most `max_runs` runs live, and none of them forgotten.
 ///
@@ -339,6 +348,20 @@ impl RunSupervisor {
         }
     }
 
+    /// Looks for old work folders now, and again each hour.
+    fn tidy_up(&self, ctx: &mut Context<Self>) {
+        let house = self.house.clone();
+        let tidied = async move {
+            tidy(house.clone()).await;
+            house.clock.sleep(TIDY).await;
+        };
+        ctx.spawn(
+            tidied
+                .into_actor(self)
+                .map(|(), supervisor, ctx| supervisor.tidy_up(ctx)),
+        );
+    }
+
     fn sweep(&self, ctx: &mut Context<Self>) {
         let wait = self
             .house
@@ -354,6 +377,48 @@ impl RunSupervisor {
     }
 }
 
+/// Removes the work folders of runs that are over and were not worked at for as long as the setting says. Logs stay.
+async fn tidy(house: House) {
+    let Some(keep) = house.config.keep_work else { return };
+    let work = house.config.work_dir.clone();
+    let old = folders::older_than(work.clone(), house.clock.now() - keep).await;
+    if old.is_empty() {
+        return;
+    }
+    let mut needed = BTreeSet::new();
+    let mut before = None;
+    loop {
+        let live = RunFilter {
+            statuses: vec![RunStatus::Queued, RunStatus::Running, RunStatus::Paused],
+            before,
+            limit: LIVE_PAGE,
+            ..RunFilter::default()
+        };
+        let page = match answered(house.doors.list.send(ListRuns(live)).await) {
+            Ok((page, _)) => page,
+            Err(error) => {
+                tracing::warn!(%error, "old work folders were not looked after: the live runs could not be read");
+                return;
+            }
+        };
+        for run in &page.items {
+            // Whole, because one that goes on from another works in the other's folder.
+            match answered(house.doors.load.send(LoadRun(run.id)).await) {
+                Ok(record) => needed.extend(record.as_ref().map(task_of)),
+                Err(_) => return,
+            }
+        }
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    let removed = folders::remove(work, old, needed).await;
+    if removed > 0 {
+        tracing::info!(removed, "work folders of runs that are over were removed");
+    }
+}
+
 impl Actor for RunSupervisor {
     type Context = Context<Self>;
 
@@ -361,6 +426,7 @@ impl Actor for RunSupervisor {
         ctx.set_mailbox_capacity(MAILBOX);
         self.advance(ctx);
         self.sweep(ctx);
+        self.tidy_up(ctx);
     }
 }
 

@@ -18,10 +18,11 @@ use crate::domain::{
     StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
-    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
+    EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns,
+    LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit,
+    RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn, SettleEffect, SettleEvents, Settled,
+    StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -85,6 +86,8 @@ orders! {
     keep_definitions(KeepDefinitions) -> ();
     /// Opens runs, all or none. A definition that was never kept fails the order.
     open_runs(OpenRuns) -> Vec<Opened>;
+    /// Opens a run that goes on where an earlier one came to.
+    open_retry(OpenRetry) -> Opened;
     /// Takes runs from the queue, oldest first.
     take_queued_runs(TakeQueuedRuns) -> Vec<RunRecord>;
     /// Puts runs that a crash left running back into the queue.
@@ -101,8 +104,16 @@ orders! {
     open_gates(OpenGates) -> Vec<Approval>;
     /// Reads open questions of runs that answer in a chat thread, newest first.
     gates_here(GatesHere) -> Vec<Approval>;
+    /// Lists questions, newest first.
+    list_approvals(ListApprovals) -> Page<Approval>;
     /// Reads one question.
     read_approval(ReadApproval) -> Option<Approval>;
+    /// Reads which questions the clock has to look after.
+    due_gates(DueGates) -> GatesDue;
+    /// Answers a question by its default, and says so if that counts.
+    close_gate(CloseGate) -> Decided;
+    /// Says once that nobody has answered a question.
+    escalate_gate(EscalateGate) -> bool;
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them

@@ -58,6 +58,14 @@ suite! {
     a_pause_asks_and_an_approval_sends_the_run_on,
     a_rejection_fails_the_run_with_its_reason,
     of_many_answers_exactly_one_counts,
+    an_answer_counts_by_the_rules_of_its_question,
+    an_answer_in_words_becomes_the_output_of_its_phase,
+    an_answer_settles_the_phase_that_asked_and_no_other,
+    questions_are_listed_by_each_filter_page_by_page,
+    new_commits_make_a_question_lapse_and_its_run_asks_anew,
+    the_clock_answers_what_nobody_answered_and_tells_once,
+    a_reply_says_why_an_answer_did_not_count,
+    a_run_goes_on_where_an_earlier_one_came_to,
     a_run_that_ends_closes_what_was_open_in_it,
     runs_are_listed_by_each_filter_with_their_total,
     an_effect_is_stored_once_per_key,
@@ -72,6 +80,8 @@ suite! {
     a_run_is_told_the_newest_fifty_lines_in_order,
     a_prompt_loses_its_buttons_wherever_it_is_answered,
     a_question_goes_before_chatter,
+    scratch_is_kept_by_the_entry,
+    a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart,
     everything_is_there_after_a_restart,
     a_closed_store_says_so,
     the_door_answers_every_arbiter,
@@ -113,6 +123,7 @@ fn event(id: &str) -> NewEvent {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "it broke".into(),
             title: Some("It broke".into()),
@@ -175,6 +186,7 @@ fn settlement(event: EventSeq) -> Settlement {
         quarantined: false,
         open: None,
         decide: None,
+        lapse: None,
         effects: Vec::new(),
         otherwise: Vec::new(),
         at: at(1),
@@ -185,7 +197,8 @@ fn answer(question: u128, decision: Decision, response: Option<&str>) -> Answer 
     Answer {
         approval: approval_id(question),
         decision,
-        by: "bob".into(),
+        by: Responder::named("bob", Via::Github),
+        saw: None,
         response: response.map(str::to_owned),
         at: at(9),
     }
@@ -196,6 +209,13 @@ fn started(phase: &str, attempt: u32) -> Step {
         phase: name(phase),
         kind: "script",
         attempt,
+    }
+}
+
+fn of_kind(kind: &'static str, step: Step) -> Step {
+    match step {
+        Step::PhaseStarted { phase, attempt, .. } => Step::PhaseStarted { phase, kind, attempt },
+        other => other,
     }
 }
 
@@ -213,13 +233,23 @@ fn ended(phase: &str, attempt: u32, status: PhaseStatus, output: &str) -> Step {
 
 fn paused(question: u128, phase: &str) -> Step {
     Step::Paused(NewApproval {
-        id: approval_id(question),
         phase: name(phase),
+        ..question_of(question)
+    })
+}
+
+fn question_of(question: u128) -> NewApproval {
+    NewApproval {
+        id: approval_id(question),
+        phase: name("plan"),
         gate: "merge".into(),
         summary: "go on?".into(),
         kind: ApprovalKind::Approve,
         requested_by: "ann".into(),
-    })
+        rules: AnswerRules::default(),
+        shown: None,
+        head_sha: None,
+    }
 }
 
 fn over(status: RunStatus, error: Option<&str>) -> Step {
@@ -297,6 +327,28 @@ impl House {
             paused(n, "plan"),
         ];
         assert_eq!(self.steps(n, steps).await, StepTaken::Taken { effects: 0 });
+    }
+
+    /// The same about `a#<n>`, with the question changed.
+    async fn has_asked(&self, n: u128, change: impl FnOnce(&mut NewApproval)) {
+        assert_eq!(
+            self.opens(n, "build", &format!("a#{n}"), Overlap::Queue).await,
+            Opened::Queued(run_id(n))
+        );
+        assert_eq!(self.takes(1).await, [run_id(n)]);
+        let mut question = question_of(n);
+        change(&mut question);
+        let steps = vec![
+            started("plan", 1),
+            ended("plan", 1, PhaseStatus::Succeeded, "the plan"),
+            Step::Paused(question),
+        ];
+        assert_eq!(self.steps(n, steps).await, StepTaken::Taken { effects: 0 });
+    }
+
+    async fn question(&self, n: u128) -> Approval {
+        let question = self.0.read_approval(ReadApproval(approval_id(n))).await.expect("read");
+        question.expect("it is there")
     }
 
     async fn decides(&self, answer: Answer) -> Decided {
@@ -436,6 +488,8 @@ fn retry(seconds: i64) -> AttemptOutcome {
 }
 
 mod claims {
+    use serde_json::json;
+
     use super::*;
 
     pub(super) async fn an_event_is_recorded_once_and_comes_back_as_it_was(ground: impl Ground) {
@@ -526,6 +580,7 @@ mod claims {
                 fresh: false,
                 opened: None,
                 decided: None,
+                lapsed: 0,
                 effects: 0
             }
         );
@@ -1224,6 +1279,373 @@ mod claims {
         assert!(house.takes(10).await.is_empty());
     }
 
+    pub(super) async fn an_answer_counts_by_the_rules_of_its_question(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = AnswerRules {
+            logins: vec!["bob".into(), "carol".into(), "ann".into()],
+            not_requester: true,
+            approvals: 2,
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules.clone()).await;
+        let by = |name: &str| Answer {
+            by: Responder::named(name, Via::Github),
+            ..answer(1, Decision::Approved, Some("fine"))
+        };
+        for (name, expected) in [
+            ("eve", "eve may not answer this; bob, carol, ann may"),
+            ("ann", "ann asked for this run, and somebody else has to answer"),
+        ] {
+            assert_eq!(house.decides(by(name)).await, Decided::Refused(expected.into()));
+        }
+        assert_eq!(house.decides(by("bob")).await, Decided::Voted { have: 1, need: 2 });
+        assert_eq!(
+            house.decides(by("BOB")).await,
+            Decided::Refused("BOB has approved already; 1 of 2 have".into())
+        );
+        assert_eq!(house.status(1).await, RunStatus::Paused);
+        let question = house.question(1).await;
+        assert_eq!((question.rules, question.status), (rules, ApprovalStatus::Pending));
+        assert_eq!(house.decides(by("carol")).await, Decided::Counted { run: run_id(1) });
+        assert_eq!(house.status(1).await, RunStatus::Queued);
+        let votes: Vec<_> = house
+            .question(1)
+            .await
+            .votes
+            .into_iter()
+            .map(|vote| (vote.by.name, vote.response, vote.at))
+            .collect();
+        let fine = || Some("fine".to_owned());
+        assert_eq!(
+            votes,
+            [("bob".to_owned(), fine(), at(9)), ("carol".to_owned(), fine(), at(9))]
+        );
+        assert_eq!(
+            house.decides(by("bob")).await,
+            Decided::Already(ApprovalStatus::Approved)
+        );
+    }
+
+    pub(super) async fn an_answer_in_words_becomes_the_output_of_its_phase(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |question| question.kind = ApprovalKind::Reply).await;
+        let asks = Step::Paused(NewApproval {
+            phase: name("ask"),
+            kind: ApprovalKind::Reply,
+            ..question_of(101)
+        });
+        assert_eq!(
+            house.steps(1, vec![of_kind("approval", started("ask", 1)), asks]).await,
+            StepTaken::Taken { effects: 0 }
+        );
+        let silent = house.decides(answer(101, Decision::Approved, Some(" "))).await;
+        assert_eq!(silent, Decided::Refused("an answer in words is asked for".into()));
+        for question in [1, 101] {
+            let said = house.decides(answer(question, Decision::Approved, Some("blue"))).await;
+            assert_eq!(said, Decided::Counted { run: run_id(1) });
+        }
+        let run = house.run(1).await;
+        let stand: Vec<_> = run
+            .phases
+            .iter()
+            .map(|row| (row.status, row.output.as_deref()))
+            .collect();
+        assert_eq!(
+            stand,
+            [
+                (PhaseStatus::Succeeded, Some("the plan")),
+                (PhaseStatus::Succeeded, Some("blue"))
+            ],
+            "only a phase that is nothing but a question"
+        );
+        let heard: Vec<_> = run
+            .answers
+            .iter()
+            .map(|heard| (heard.phase.as_str(), heard.answer.as_str()))
+            .collect();
+        assert_eq!(
+            heard,
+            [("plan", "blue"), ("ask", "blue")],
+            "the others find it among the answers"
+        );
+    }
+
+    pub(super) async fn an_answer_settles_the_phase_that_asked_and_no_other(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |_| {}).await;
+        let other = Step::Paused(NewApproval {
+            phase: name("test"),
+            kind: ApprovalKind::Reply,
+            ..question_of(101)
+        });
+        let steps = vec![
+            of_kind("approval", started("test", 1)),
+            ended("test", 1, PhaseStatus::Succeeded, "tested"),
+            other,
+        ];
+        assert_eq!(house.steps(1, steps).await, StepTaken::Taken { effects: 0 });
+        let said = house.decides(answer(101, Decision::Approved, Some("blue"))).await;
+        assert_eq!(said, Decided::Counted { run: run_id(1) });
+        let phases = house.run(1).await.phases;
+        let stand: Vec<_> = phases.iter().map(|row| (row.status, row.output.as_deref())).collect();
+        assert_eq!(
+            stand,
+            [
+                (PhaseStatus::WaitingApproval, Some("the plan")),
+                (PhaseStatus::Succeeded, Some("blue"))
+            ]
+        );
+    }
+
+    pub(super) async fn questions_are_listed_by_each_filter_page_by_page(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=5 {
+            house.has_asked(n, |_| {}).await;
+        }
+        house.decides(answer(2, Decision::Approved, None)).await;
+        house.decides(answer(4, Decision::Rejected, None)).await;
+        let list = async |filter: ApprovalFilter| {
+            let page = house.0.list_approvals(ListApprovals(filter)).await.expect("read");
+            let runs: Vec<u128> = page
+                .items
+                .iter()
+                .map(|question| (1..=5).find(|n| run_id(*n) == question.run).expect("one of the five"))
+                .collect();
+            (runs, page.next)
+        };
+        let all = ApprovalFilter {
+            limit: 10,
+            ..ApprovalFilter::default()
+        };
+        let of = |status| ApprovalFilter {
+            status: Some(status),
+            ..all.clone()
+        };
+        assert_eq!(list(all.clone()).await, (vec![5, 4, 3, 2, 1], None));
+        assert_eq!(list(of(ApprovalStatus::Pending)).await.0, [5, 3, 1]);
+        assert_eq!(list(of(ApprovalStatus::Approved)).await.0, [2]);
+        assert_eq!(list(of(ApprovalStatus::Rejected)).await.0, [4]);
+        assert_eq!(
+            list(ApprovalFilter {
+                run: Some(run_id(3)),
+                ..all.clone()
+            })
+            .await
+            .0,
+            [3]
+        );
+        assert_eq!(
+            list(ApprovalFilter {
+                run: Some(run_id(77)),
+                ..all.clone()
+            })
+            .await
+            .0,
+            []
+        );
+        let (first, next) = list(ApprovalFilter {
+            limit: 2,
+            ..all.clone()
+        })
+        .await;
+        assert_eq!(first, [5, 4]);
+        assert_eq!(
+            list(ApprovalFilter {
+                before: next,
+                ..all.clone()
+            })
+            .await
+            .0,
+            [3, 2, 1]
+        );
+    }
+
+    pub(super) async fn new_commits_make_a_question_lapse_and_its_run_asks_anew(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house
+            .has_asked(1, |question| question.head_sha = Some("a1".into()))
+            .await;
+        house.has_asked(2, |_| {}).await;
+        let event = house.recorded("d-push").await;
+        let push = |subject: &str| Settlement {
+            lapse: Some(Lapse {
+                subject: Subject::stored(subject.into()),
+                reason: "new commits were pushed".into(),
+            }),
+            ..settlement(event)
+        };
+        assert_eq!(house.settles(push("a#1")).await.lapsed, 1);
+        let question = house.question(1).await;
+        assert_eq!(
+            (question.status, question.response.as_deref()),
+            (ApprovalStatus::Lapsed, Some("new commits were pushed"))
+        );
+        let late = house.decides(answer(1, Decision::Approved, None)).await;
+        assert_eq!(late, Decided::Already(ApprovalStatus::Lapsed));
+        // Its phase waits still: whoever takes the run up asks anew before anything else.
+        assert_eq!(house.takes(10).await, [run_id(1)]);
+        let run = house.run(1).await;
+        assert_eq!(
+            (run.phases[0].status, run.phases[0].reason.as_deref()),
+            (PhaseStatus::WaitingApproval, Some("new commits were pushed"))
+        );
+        let anew = Step::Paused(NewApproval {
+            head_sha: Some("b2".into()),
+            ..question_of(101)
+        });
+        assert_eq!(house.steps(1, vec![anew]).await, StepTaken::Taken { effects: 0 });
+        let decided = house.decides(answer(101, Decision::Approved, None)).await;
+        assert_eq!(decided, Decided::Counted { run: run_id(1) });
+        assert_eq!(house.run(1).await.phases[0].status, PhaseStatus::Succeeded);
+        // A question that holds for no commit does not care.
+        let event = house.recorded("d-push-2").await;
+        let other = Settlement { event, ..push("a#2") };
+        assert_eq!(house.settles(other).await.lapsed, 0);
+        assert_eq!(house.question(2).await.status, ApprovalStatus::Pending);
+    }
+
+    pub(super) async fn the_clock_answers_what_nobody_answered_and_tells_once(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = |deadline: i64, escalate_at: i64| AnswerRules {
+            deadline: Some(at(deadline)),
+            escalate_at: Some(at(escalate_at)),
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules(100, 50)).await;
+        house.has_asked(2, |question| question.rules = rules(200, 60)).await;
+        house.has_asked(3, |_| {}).await;
+        let due = async |now: i64| {
+            let order = DueGates {
+                now: at(now),
+                limit: 10,
+            };
+            let due = house.0.due_gates(order).await.expect("read");
+            let runs = |questions: Vec<Approval>| questions.iter().map(|q| q.run).collect::<Vec<_>>();
+            (runs(due.expired), runs(due.escalate), due.next)
+        };
+        assert_eq!(due(10).await, (vec![], vec![], Some(at(50))));
+        assert_eq!(due(50).await, (vec![], vec![run_id(1)], Some(at(60))));
+        let tell = EscalateGate {
+            approval: approval_id(1),
+            effects: vec![comment("gate:1/escalation", "acme")],
+            at: at(50),
+        };
+        assert_eq!(house.0.escalate_gate(tell.clone()).await, Ok(true));
+        assert_eq!(house.0.escalate_gate(tell).await, Ok(false));
+        assert_eq!(due(70).await, (vec![], vec![run_id(2)], Some(at(100))));
+        assert_eq!(due(150).await, (vec![run_id(1)], vec![run_id(2)], Some(at(200))));
+        let close = |question: u128, now: i64| CloseGate {
+            answer: Answer {
+                by: Responder::deadline(),
+                at: at(now),
+                ..answer(question, Decision::Rejected, Some("no answer by then"))
+            },
+            effects: vec![comment(&format!("gate:{question}/deadline"), "acme")],
+        };
+        let early = house.0.close_gate(close(1, 99)).await;
+        assert_eq!(early, Ok(Decided::Refused("the time to answer is not over".into())));
+        assert!(!house.due_now().await.contains(&"gate:1/deadline".to_owned()));
+        assert_eq!(
+            house.0.close_gate(close(1, 100)).await,
+            Ok(Decided::Counted { run: run_id(1) })
+        );
+        assert_eq!(
+            house.run(1).await.summary.error.as_deref(),
+            Some("Rejected by deadline: no answer by then")
+        );
+        assert_eq!(
+            house.0.close_gate(close(1, 100)).await,
+            Ok(Decided::Already(ApprovalStatus::Rejected))
+        );
+        assert_eq!(
+            house.0.close_gate(close(3, 100)).await,
+            Ok(Decided::Refused("the time to answer is not over".into()))
+        );
+        let late = Answer {
+            at: at(200),
+            ..answer(2, Decision::Approved, None)
+        };
+        let refused = house.decides(late).await;
+        assert!(
+            matches!(&refused, Decided::Refused(words) if words.starts_with("the time to answer ended at")),
+            "{refused:?}"
+        );
+        let said = house.due_now().await;
+        assert_eq!(said, ["gate:1/escalation", "gate:1/deadline"]);
+    }
+
+    pub(super) async fn a_reply_says_why_an_answer_did_not_count(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let rules = AnswerRules {
+            approvals: 2,
+            ..AnswerRules::default()
+        };
+        house.has_asked(1, |question| question.rules = rules).await;
+        let reply = |key: &str, body: &str| NewEffect {
+            effect: Effect::GithubComment {
+                repo: name("acme/site"),
+                number: 7,
+                body: body.into(),
+            },
+            ..comment(key, "acme")
+        };
+        for (event, by, key, expected) in [
+            ("d-1", "bob", "r1", "Noted: 1 of 2 have approved."),
+            (
+                "d-2",
+                "bob",
+                "r2",
+                "That does not count: bob has approved already; 1 of 2 have.",
+            ),
+            ("d-3", "carol", "r3", "Approved."),
+            ("d-4", "dave", "r4", "Somebody has answered already."),
+        ] {
+            let event = house.recorded(event).await;
+            let settled = house
+                .settles(Settlement {
+                    decide: Some(Answer {
+                        by: Responder::named(by, Via::Github),
+                        ..answer(1, Decision::Approved, None)
+                    }),
+                    effects: vec![reply(key, "Approved.")],
+                    otherwise: vec![reply(key, Decided::PLACE)],
+                    ..settlement(event)
+                })
+                .await;
+            assert_eq!(settled.effects, 1, "{settled:?}");
+            let Effect::GithubComment { body, .. } = house.effect(key).await.effect else {
+                panic!("no comment")
+            };
+            assert_eq!(body, expected);
+        }
+    }
+
+    pub(super) async fn a_run_goes_on_where_an_earlier_one_came_to(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        house.decides(answer(1, Decision::Rejected, None)).await;
+        let first = house.run(1).await;
+        let order = OpenRetry {
+            run: new_run(2, "build", "a#1", Overlap::Queue),
+            done: vec![PhaseRecord {
+                status: PhaseStatus::Succeeded,
+                ..first.phases[0].clone()
+            }],
+            scratch: [("loop".to_owned(), serde_json::json!({ "iteration": 2 }))].into(),
+        };
+        assert_eq!(house.0.open_retry(order.clone()).await, Ok(Opened::Queued(run_id(2))));
+        assert_eq!(house.0.open_retry(order.clone()).await, Ok(Opened::Repeated(run_id(2))));
+        let run = house.run(2).await;
+        assert_eq!(run.phases, order.done);
+        assert_eq!(run.scratch, order.scratch);
+        assert_eq!(house.takes(10).await, [run_id(2)]);
+        assert_eq!(
+            house.run(1).await.summary.status,
+            RunStatus::Failed,
+            "the earlier one stays as it was"
+        );
+    }
+
     pub(super) async fn a_run_that_ends_closes_what_was_open_in_it(ground: impl Ground) {
         let house = House::at(&ground).await;
         house.has_paused(1, "build", "a#1").await;
@@ -1800,7 +2222,7 @@ mod claims {
 
     pub(super) async fn a_prompt_loses_its_buttons_wherever_it_is_answered(ground: impl Ground) {
         let house = House::at(&ground).await;
-        for n in [1, 2] {
+        for n in [1, 2, 3, 4] {
             let mut run = new_run(n, "build", &format!("acme/site#{n}"), Overlap::Queue);
             run.reply_to = ReplyTo::SlackThread {
                 channel: "C1".into(),
@@ -1820,12 +2242,15 @@ mod claims {
                 run: Some(run_id(n)),
                 event: None,
             };
+            let mut question = question_of(n);
+            question.rules.deadline = (n == 3).then(|| at(15));
+            question.head_sha = (n == 4).then(|| "a1".into());
             let order = RecordStep {
                 run: run_id(n),
                 steps: vec![
                     started("plan", 1),
                     ended("plan", 1, PhaseStatus::Succeeded, ""),
-                    paused(n, "plan"),
+                    Step::Paused(question),
                 ],
                 effects: vec![prompt],
                 at: at(10),
@@ -1853,8 +2278,9 @@ mod claims {
         let yes = Answer {
             approval: approval_id(1),
             decision: Decision::Approved,
-            by: "<ann>".into(),
+            by: Responder::named("<ann>", Via::Slack),
             response: None,
+            saw: None,
             at: at(20),
         };
         house.decides(yes).await;
@@ -1875,6 +2301,27 @@ mod claims {
                 .0
                 .contains("ended without an answer")
         );
+        let late = CloseGate {
+            answer: Answer {
+                by: Responder::deadline(),
+                at: at(30),
+                ..answer(3, Decision::Rejected, Some("no answer by then"))
+            },
+            effects: Vec::new(),
+        };
+        house.0.close_gate(late).await.expect("closed");
+        let (text, _) = closed(3).await.expect("it is edited");
+        assert_eq!(text, "Good?\n\n_Rejected by default: no answer by then._");
+        let push = Settlement {
+            lapse: Some(Lapse {
+                subject: Subject::stored("acme/site#4".into()),
+                reason: "new commits were pushed".into(),
+            }),
+            ..settlement(house.recorded("d-push").await)
+        };
+        assert_eq!(house.settles(push).await.lapsed, 1);
+        let (text, _) = closed(4).await.expect("it is edited");
+        assert_eq!(text, "Good?\n\n_This question has lapsed: new commits were pushed._");
         // What the prompt's effect came to is what its edit builds on.
         let key: EffectKey = message.parse().expect("valid");
         assert_eq!(house.0.result_of(ResultOf(key.clone())).await, Ok(None));
@@ -1924,6 +2371,35 @@ mod claims {
         };
         let (keys, _) = house.due(first).await;
         assert_eq!(keys, ["chatter-1", "question"], "even of its own thread's");
+    }
+
+    pub(super) async fn scratch_is_kept_by_the_entry(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_asked(1, |_| {}).await;
+        for (key, value) in [
+            ("talk", json!({"iteration": 1})),
+            ("other", json!([1])),
+            ("talk", json!({"iteration": 2})),
+        ] {
+            let key = key.to_owned();
+            house.steps(1, vec![Step::Scratch { key, value }]).await;
+        }
+        let scratch = house.run(1).await.scratch;
+        assert_eq!(json!(scratch), json!({"other": [1], "talk": {"iteration": 2}}));
+    }
+
+    pub(super) async fn a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in [1, 2] {
+            house.opens(n, "build", "a#1", Overlap::Queue).await;
+        }
+        assert_eq!(house.takes(5).await, [run_id(1)]);
+        house.steps(1, vec![started("plan", 1), Step::PutDown]).await;
+        assert_eq!(house.status(1).await, RunStatus::Queued);
+        let order = RecoverRuns { most: 0, at: at(20) };
+        assert_eq!(house.0.recover_runs(order).await, Ok((0, 0)), "nothing to mend");
+        assert_eq!(house.takes(5).await, [run_id(1)], "before the one behind it");
+        assert_eq!(house.run(1).await.summary.restart_count, 0);
     }
 
     pub(super) async fn everything_is_there_after_a_restart(ground: impl Ground) {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::expression::Expression;
+use super::graph::Order;
 use super::load::Catalog;
-use super::schema::{Sees, TemplateAt, did_you_mean};
-use super::template::{self, CONTEXT_KEYS, Reference, ReferenceKind};
+use super::reader::{Language, Sees, TextAt, did_you_mean};
+use super::schema::Source;
+use super::template::{self, CONTEXT_KEYS, ReferenceKind};
 use crate::domain::Mistake;
 
 /// Names that a route may have besides those of workflows: the service answers them itself.
@@ -89,50 +92,28 @@ pub fn check(catalog: &Catalog, setup: &Setup<'_>) -> Vec<Mistake> {
     mistakes
 }
 
-/// Every reference of a file's templates that leads nowhere, and every tag that is none. `phases` holds, for each phase,
-/// the names by which templates find its output.
-pub(super) fn references(
-    file: &str,
-    text: &str,
-    templates: &[TemplateAt],
-    phases: &[Vec<String>],
-    variables: &BTreeMap<String, String>,
-) -> Vec<Mistake> {
-    // The first phase that a name belongs to.
-    let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, names) in phases.iter().enumerate() {
-        for name in names {
-            index_of.entry(name).or_insert(index);
-        }
-    }
-    let scope = Scope {
-        index_of: &index_of,
-        variables,
-    };
+/// Every reference of a file's templates and expressions that leads nowhere, and whatever is no template or expression.
+pub(super) fn references(source: Source<'_>, texts: &[TextAt], scope: &Scope<'_>) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
-    for template in templates {
-        let wrong_names = template::names(&template.text).into_iter().filter_map(|reference| {
-            let problem = scope.problem(&reference, template)?;
-            Some((reference.offset, reference.tag, problem))
-        });
-        let flaws = template::flaws(&template.text);
-        let mut wrong: Vec<_> = wrong_names
-            .chain(flaws.into_iter().map(|flaw| (flaw.offset, flaw.tag, flaw.problem)))
-            .collect();
+    for text in texts {
+        let mut wrong = match text.language {
+            Language::Template => in_template(text, scope),
+            Language::Expression => in_expression(text, scope),
+        };
         wrong.sort();
         wrong.truncate(MOST_PER_TEMPLATE);
-        for (offset, tag, problem) in wrong {
-            let (line, column) = match template.prompt_file {
-                Some(_) => place(&template.text, offset),
-                None => in_file(text, template, offset, &tag),
+        for Wrong { offset, tag, problem } in wrong {
+            let (line, column) = match text.prompt_file {
+                Some(_) => place(&text.text, offset),
+                None => in_file(source.text, text, offset, &tag),
             };
-            let (file, key, problem) = match &template.prompt_file {
+            let (file, key, problem) = match &text.prompt_file {
                 Some(prompt) => (
                     prompt.as_str(),
                     String::new(),
-                    format!("{tag}: {problem} (as {} in {file})", template.key),
+                    format!("{problem} (as {} in {})", text.key, source.file),
                 ),
-                None => (file, template.key.clone(), format!("{tag}: {problem}")),
+                None => (source.file, text.key.clone(), problem),
             };
             mistakes.push(Mistake {
                 file: file.to_owned(),
@@ -146,46 +127,117 @@ pub(super) fn references(
     mistakes
 }
 
-struct Scope<'a> {
-    index_of: &'a BTreeMap<&'a str, usize>,
-    variables: &'a BTreeMap<String, String>,
+/// What is wrong at a place of a text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Wrong {
+    /// In bytes from the start of the text.
+    offset: usize,
+    /// What is written there.
+    tag: String,
+    problem: String,
 }
 
-impl Scope<'_> {
+fn in_template(text: &TextAt, scope: &Scope<'_>) -> Vec<Wrong> {
+    let names = template::names(&text.text).into_iter().filter_map(|reference| {
+        let problem = scope.problem(reference.kind, &reference.path, text)?;
+        Some((reference.offset, reference.tag, problem))
+    });
+    let flaws = template::flaws(&text.text);
+    let flaws = flaws.into_iter().map(|flaw| (flaw.offset, flaw.tag, flaw.problem));
+    names
+        .chain(flaws)
+        .map(|(offset, tag, problem)| Wrong {
+            offset,
+            problem: format!("{tag}: {problem}"),
+            tag,
+        })
+        .collect()
+}
+
+fn in_expression(text: &TextAt, scope: &Scope<'_>) -> Vec<Wrong> {
+    match Expression::parse(&text.text) {
+        Err(error) => vec![Wrong {
+            offset: error.offset,
+            tag: text.text[error.offset..].to_owned(),
+            problem: error.problem,
+        }],
+        Ok(expression) => {
+            let names = expression.names().into_iter();
+            names
+                .filter_map(|name| {
+                    let problem = scope.problem(ReferenceKind::Path, &name.path, text)?;
+                    Some(Wrong {
+                        offset: name.offset,
+                        tag: name.path,
+                        problem,
+                    })
+                })
+                .collect()
+        }
+    }
+}
+
+/// What the names of a workflow's texts can lead to.
+pub(super) struct Scope<'a> {
+    /// The first phase that a name belongs to.
+    index_of: BTreeMap<&'a str, usize>,
+    variables: &'a BTreeMap<String, String>,
+    order: &'a Order,
+}
+
+impl<'a> Scope<'a> {
+    /// `phases` holds, for each phase, the names by which texts find its output.
+    pub(super) fn new(phases: &'a [Vec<String>], variables: &'a BTreeMap<String, String>, order: &'a Order) -> Self {
+        let mut index_of = BTreeMap::new();
+        for (index, names) in phases.iter().enumerate() {
+            for name in names {
+                index_of.entry(name.as_str()).or_insert(index);
+            }
+        }
+        Self {
+            index_of,
+            variables,
+            order,
+        }
+    }
+
     /// What is wrong with a reference; nothing when it leads somewhere.
-    fn problem(&self, reference: &Reference, template: &TemplateAt) -> Option<String> {
-        let path = reference.path.as_str();
+    fn problem(&self, kind: ReferenceKind, path: &str, text: &TextAt) -> Option<String> {
         let root = path.split('.').next().unwrap_or(path);
-        if reference.kind == ReferenceKind::Path {
+        if kind == ReferenceKind::Path {
             if let Some(variable) = path.strip_prefix("variables.") {
                 let known = self.variables.contains_key(variable);
                 let guess = did_you_mean(variable, self.variables.keys().map(String::as_str));
                 return (!known).then(|| format!("the workflow has no variable {variable:?}{guess}"));
             }
-            if CONTEXT_KEYS.iter().any(|(key, _)| *key == root) {
+            if CONTEXT_KEYS.iter().any(|(key, _)| *key == root) || (text.sees == Sees::Round && path == "output") {
                 return None;
             }
         }
-        let name = match reference.kind {
+        let name = match kind {
             ReferenceKind::Output => path,
             ReferenceKind::Path => path.strip_suffix(".output").unwrap_or(path),
         };
-        let reached = match template.sees {
-            Sees::Before => template.phase,
-            Sees::After => template.phase + 1,
-        };
         match self.index_of.get(name) {
-            Some(index) if *index < reached => None,
-            Some(index) if *index == template.phase => Some(format!(
-                "phase {name:?} has no output yet when this is read; name a phase before it"
+            Some(index) if *index == text.phase => (text.sees == Sees::Before)
+                .then(|| format!("phase {name:?} has no output yet when this is read; name a phase before it")),
+            Some(index) if self.order.ends_before(*index, text.phase) => None,
+            Some(_) if matches!(self.order, Order::Line) => {
+                Some(format!("phase {name:?} comes later; name a phase before this one"))
+            }
+            Some(_) => Some(format!(
+                "phase {name:?} need not have ended when this is read; name it under \"depends_on\", or a phase that is waited for"
             )),
-            Some(_) => Some(format!("phase {name:?} comes later; name a phase before this one")),
             None if path == "else" => Some("there is no else; write a second part, {{#if !name}}…{{/if}}".to_owned()),
             None => {
                 let phases = self.index_of.keys().copied();
                 let context = CONTEXT_KEYS.iter().map(|(key, _)| *key);
-                let (what, guess) = if name == path && reference.kind == ReferenceKind::Path {
-                    ("nothing is called", did_you_mean(name, context.chain(phases)))
+                let (what, guess) = if name == path && kind == ReferenceKind::Path {
+                    let round = (text.sees == Sees::Round).then_some("output");
+                    (
+                        "nothing is called",
+                        did_you_mean(name, context.chain(phases).chain(round)),
+                    )
                 } else {
                     ("there is no phase", did_you_mean(name, phases))
                 };
@@ -207,7 +259,7 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
 
 /// Where a tag of a value stands in the file: the same occurrence of it behind the beginning of the value. Where quoting
 /// has changed the tag's letters, the beginning of the value.
-fn in_file(text: &str, template: &TemplateAt, offset: usize, tag: &str) -> (usize, usize) {
+fn in_file(text: &str, template: &TextAt, offset: usize, tag: &str) -> (usize, usize) {
     let (line, column) = template.at;
     let line_start: usize = text
         .split_inclusive('\n')

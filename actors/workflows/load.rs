@@ -8,7 +8,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::schema::{self, Asset, Assets, RuntimeAt, did_you_mean};
+use super::not_yet::NOT_YET;
+use super::reader::{Asset, Assets, did_you_mean};
+use super::schema::{self, RuntimeAt, Source};
 use crate::domain::{DefinitionHash, Mistake, Workflow, WorkflowName};
 use crate::yaml;
 
@@ -104,6 +106,11 @@ impl SharedCatalog {
 /// # Errors
 /// Every mistake of every file, in the order of files and lines.
 pub fn load(overlay: Option<&Path>) -> Result<Catalog, Vec<Mistake>> {
+    load_without(NOT_YET, overlay)
+}
+
+/// [`load`], with other paths of the grammar refused.
+pub(super) fn load_without(refused: &[&str], overlay: Option<&Path>) -> Result<Catalog, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let overlay = overlay.and_then(|root| match Overlay::open(root) {
         Ok(overlay) => Some(overlay),
@@ -113,6 +120,7 @@ pub fn load(overlay: Option<&Path>) -> Result<Catalog, Vec<Mistake>> {
         }
     });
     let library = Library {
+        refused,
         overlay: overlay.as_ref(),
         seen: RefCell::default(),
     };
@@ -210,7 +218,12 @@ fn read_file(file: &File, library: &Library<'_>) -> Result<Option<schema::Read>,
     if is_schedule || file.stem.starts_with("cron-") {
         return Ok(None);
     }
-    schema::read(&file.label, &file.stem, text, &root, library).map(Some)
+    let source = Source {
+        file: &file.label,
+        stem: &file.stem,
+        text,
+    };
+    schema::read(source, &root, library, library.refused).map(Some)
 }
 
 fn whole_file(file: &str, problem: impl Into<String>) -> Mistake {
@@ -243,6 +256,8 @@ fn text_of(bytes: &[u8]) -> Result<&str, String> {
 
 /// Prompts and skills of both layers, the overlay's first.
 struct Library<'a> {
+    /// Paths of the grammar that are refused for now.
+    refused: &'a [&'a str],
     overlay: Option<&'a Overlay>,
     /// What was looked up, by path: many phases use the same text.
     seen: RefCell<HashMap<String, Result<Asset, String>>>,

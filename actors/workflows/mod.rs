@@ -1,14 +1,25 @@
 //! Workflow files: read, checked, rendered. Pure but for reading folders; knows no actor.
 
 mod check;
+mod expression;
+mod graph;
+mod json_schema;
 mod load;
 mod not_yet;
+mod pattern;
+mod reader;
 mod schema;
 pub mod template;
 
 pub use check::{INTERNAL_TARGETS, Route, Setup, check};
+pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Name};
+pub use json_schema::json_schema;
 pub use load::{Catalog, MAX_FILE, SharedCatalog, load};
-pub use schema::{MAX_PHASES, MAX_TIMEOUT, keys, later_keys};
+pub use pattern::{MAX_PATTERN, Pattern};
+pub use reader::{MAX_DEADLINE, MAX_TIMEOUT};
+pub use schema::{KeyOfGrammar, MAX_PHASES, MAX_ROUNDS, keys};
 
+#[cfg(test)]
+mod grammar_tests;
 #[cfg(test)]
 mod tests;

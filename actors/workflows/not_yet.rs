@@ -3,26 +3,4 @@
 
 /// Paths of keys, and `phases[].type: kind` for kinds of phases. A file that has one is refused with these words rather
 /// than run differently from what its author wrote.
-pub(super) const NOT_YET: &[&str] = &[
-    "phases[].depends_on",
-    "phases[].generic_loop",
-    "phases[].loop",
-    "phases[].on_output",
-    "phases[].retry",
-    "phases[].skip_if",
-    "phases[].trigger_rule",
-    "phases[].type: approval",
-    "phases[].type: emit",
-    "phases[].type: notify",
-    "phases[].unrestricted_egress",
-    "phases[].web_search",
-    "phases[].when",
-    "phases[].messages.on_blocked",
-    "phases[].messages.on_blocked_bypassed",
-    "phases[].messages.on_skipped_done",
-];
-
-/// Whether this path is one of them.
-pub(super) fn is_later(path: &str) -> bool {
-    NOT_YET.contains(&path)
-}
+pub(super) const NOT_YET: &[&str] = &["phases[].webhook_url"];

@@ -34,13 +34,21 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
         "body",
         "text of the issue, pull request, comment or message that started the run",
     ),
+    (
+        "bootstrapLabel",
+        "the label of an issue that asks for missing tools to be set up",
+    ),
     ("branch", "the branch that is worked on"),
     ("channelId", "the chat channel"),
+    ("ciSection", "what the checks of the pull request said"),
     ("command", "what a comment asked for"),
     ("commentBody", "text of the comment that asked"),
+    ("contextSnapshot", "what the run is about, in a few lines"),
+    ("cycle", "number of the review, from 1 (in `loop`)"),
     ("error", "why the phase failed (in `messages.on_failure`)"),
     ("eventType", "what happened, such as `issue.opened`"),
     ("failedChecks", "names of the checks that failed"),
+    ("fixCycle", "number of the change, from 1 (in `loop`)"),
     (
         "history",
         "what was said before in the conversation, newest 50 lines, oldest first",
@@ -48,6 +56,10 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
     (
         "issueBody",
         "text of the issue; the same as `body` where only one is known",
+    ),
+    (
+        "issueDir",
+        "folder for notes about the issue, seen from the repository's root",
     ),
     (
         "issueLabels",
@@ -58,11 +70,19 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
         "issueTitle",
         "title of the issue; the same as `title` where only one is known",
     ),
+    ("iteration", "number of the round, from 1 (in `generic_loop`)"),
     ("labels", "labels of the issue or pull request"),
+    ("maxCycles", "how often changes are made at most (in `loop`)"),
+    ("maxIterations", "how many rounds there are at most (in `generic_loop`)"),
     ("message", "text of the chat message that asked"),
     ("mode", "how a scheduled run should work, for instance `scan`"),
+    ("models", "names of models: `models.<name>`"),
     ("owner", "the account that the repository belongs to"),
     ("prNumber", "number of the pull request"),
+    (
+        "previousOutput",
+        "what the rounds before this one printed, the end of it (in `generic_loop`)",
+    ),
     ("reason", "what was written beside a command"),
     ("reopened", "true when the issue was opened again"),
     ("repo", "name of the repository, without its owner"),
@@ -79,6 +99,7 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
     ("threadId", "the chat thread"),
     ("title", "title of the issue or pull request"),
     ("variables", "constants of the workflow: `variables.<name>`"),
+    ("variants", "words for how hard a model should think: `variants.<name>`"),
     ("workflow", "name of the workflow"),
 ];
 
@@ -87,8 +108,10 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
 pub const UNTRUSTED_KEYS: &[&str] = &[
     "body",
     "branch",
+    "ciSection",
     "command",
     "commentBody",
+    "contextSnapshot",
     "error",
     "failedChecks",
     "history",
@@ -372,6 +395,16 @@ enum Found<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// What a name stands for, as `{{name}}` would find it: the context, else an output. For expressions.
+    #[must_use]
+    pub fn value(&self, path: &str) -> Option<Value> {
+        match self.find(path) {
+            Found::Context(value) => Some(value.clone()),
+            Found::Output(text) => Some(text.into()),
+            Found::Nothing => None,
+        }
+    }
+
     fn find(&self, path: &str) -> Found<'a> {
         if let Some(value) = self.walk(path) {
             return Found::Context(value);

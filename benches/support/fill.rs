@@ -53,6 +53,7 @@ pub(crate) fn with_events(state_dir: &Path, events: u64, shot: &Shot) {
                         quarantined: false,
                         open: None,
                         decide: None,
+                        lapse: None,
                         effects: Vec::new(),
                         otherwise: Vec::new(),
                         at: SystemClock.now(),

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -130,14 +132,55 @@ struct Shared {
     calls: watch::Sender<usize>,
 }
 
+/// An installation token.
+#[derive(Debug, Clone)]
+struct Token {
+    installation: u64,
+    end: DateTime<Utc>,
+    minted: Minted,
+}
+
+/// What a token was asked to be good for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Minted {
+    /// The token.
+    pub token: String,
+    /// Names of repositories; absent: all that the installation reaches.
+    pub repositories: Option<Vec<String>>,
+    /// Permissions, `contents` → `read`; absent: all that the App has.
+    pub permissions: Option<BTreeMap<String, String>>,
+}
+
+impl Minted {
+    /// Whether it is good for this, in a repository of this name.
+    fn allows(&self, repo: &str, permission: &str, level: &str) -> bool {
+        let reaches = self
+            .repositories
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name.eq_ignore_ascii_case(repo)));
+        let may = self.permissions.as_ref().is_none_or(|all| {
+            all.get(permission)
+                .is_some_and(|given| given == "write" || given == level)
+        });
+        reaches && may
+    }
+}
+
+/// What the App was given when it was installed.
+const GRANTED: &[&str] = &["metadata", "contents", "issues", "pull_requests"];
+
 #[derive(Default)]
 struct State {
     /// By lower-case full name, because GitHub ignores case.
     repos: BTreeMap<String, Repo>,
     /// By lower-case owner.
     installations: BTreeMap<String, u64>,
-    /// Installation and end of each token that was given out.
-    tokens: HashMap<String, (u64, DateTime<Utc>)>,
+    /// Each token that was given out.
+    tokens: HashMap<String, Token>,
+    /// What each of them was asked to be good for, in order.
+    minted: Vec<Minted>,
+    /// Folders of bare repositories that git is served from, by lower-case full name.
+    served: BTreeMap<String, PathBuf>,
     faults: VecDeque<Scripted>,
     calls: VecDeque<Call>,
     calls_ever: usize,
@@ -322,6 +365,25 @@ impl GithubStandIn {
         self.shared.lock().calls.iter().cloned().collect()
     }
 
+    /// What each installation token was asked to be good for, oldest first.
+    #[must_use]
+    pub fn minted(&self) -> Vec<Minted> {
+        self.shared.lock().minted.clone()
+    }
+
+    /// Serves git from a bare repository: `git clone <url>/<repo>.git`, for tokens that may read its contents.
+    pub fn serves_git(&self, repo: &str, bare: &std::path::Path) {
+        let folder = bare.to_path_buf();
+        self.shared.lock().served.insert(repo.to_ascii_lowercase(), folder);
+    }
+
+    /// New commits are pushed to a pull request.
+    pub fn pushes(&self, repo: &str, number: u64, sha: &str) {
+        if let Some(Thread { head: Some(head), .. }) = self.shared.lock().thread(&repo.to_ascii_lowercase(), number) {
+            sha.clone_into(&mut head.1);
+        }
+    }
+
     /// Waits for the `nth` comment (from 1) that came through the API.
     pub async fn comment_number(&self, nth: usize) -> Comment {
         let mut seen = self.shared.comments.subscribe();
@@ -410,7 +472,7 @@ impl Shared {
 #[derive(PartialEq, Eq)]
 enum Caller {
     App,
-    Installation(u64),
+    Installation(u64, Minted),
     Person,
 }
 
@@ -431,6 +493,7 @@ async fn serve(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpR
             .map(|scripted| scripted.fault)
     };
     match fault {
+        None if request.path().contains(".git/") => git(&request, &body, &shared).await,
         None => answer(&request, &body, &shared),
         Some(Fault::Status {
             status,
@@ -466,6 +529,110 @@ async fn serve(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpR
             unheard
         }
     }
+}
+
+/// The two calls of a clone ("Git HTTP transport", smart, protocol version 0), answered by git itself.
+async fn git(request: &HttpRequest, body: &[u8], shared: &Shared) -> HttpResponse {
+    let said = served(request, body, shared).await;
+    shared.remember(request, said.as_ref().map_or_else(|(status, _)| *status, |_| 200));
+    match said {
+        Ok((kind, bytes)) => HttpResponse::Ok().content_type(kind).body(bytes),
+        Err((401, message)) => HttpResponse::Unauthorized()
+            .insert_header(("WWW-Authenticate", "Basic realm=\"GitHub\""))
+            .body(message),
+        Err((status, message)) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            HttpResponse::build(status).body(message)
+        }
+    }
+}
+
+async fn served(request: &HttpRequest, body: &[u8], shared: &Shared) -> Result<(&'static str, Vec<u8>), (u16, String)> {
+    let not_found = || (404, "Repository not found.".to_owned());
+    let (repo, rest) = request
+        .path()
+        .trim_start_matches('/')
+        .split_once(".git/")
+        .ok_or_else(not_found)?;
+    let repo = repo.to_ascii_lowercase();
+    let folder = {
+        let state = shared.lock();
+        let folder = state.served.get(&repo).cloned().ok_or_else(not_found)?;
+        let name = repo.split('/').nth(1).unwrap_or_default();
+        let given = basic(request).ok_or((401, "Authentication required".to_owned()))?;
+        let lets_in = given == PERSONAL_TOKEN
+            || state
+                .tokens
+                .get(&given)
+                .is_some_and(|token| token.end > shared.clock.now() && token.minted.allows(name, "contents", "read"));
+        if !lets_in {
+            return refuse(403, "Write access to repository not granted.");
+        }
+        folder
+    };
+    match rest {
+        "info/refs" => {
+            let mut bytes = b"001e# service=git-upload-pack\n0000".to_vec();
+            bytes.extend(upload_pack(&["--advertise-refs"], &folder, &[]).await?);
+            Ok(("application/x-git-upload-pack-advertisement", bytes))
+        }
+        "git-upload-pack" => {
+            let bytes = upload_pack(&[], &folder, body).await?;
+            Ok(("application/x-git-upload-pack-result", bytes))
+        }
+        _ => Err(not_found()),
+    }
+}
+
+async fn upload_pack(flags: &[&str], folder: &std::path::Path, input: &[u8]) -> Result<Vec<u8>, (u16, String)> {
+    use tokio::io::AsyncWriteExt;
+    let broken = |error: io::Error| (500, error.to_string());
+    let mut child = tokio::process::Command::new("git")
+        .args(["upload-pack", "--stateless-rpc"])
+        .args(flags)
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(broken)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input).await.map_err(broken)?;
+    }
+    Ok(child.wait_with_output().await.map_err(broken)?.stdout)
+}
+
+/// The password of a Basic authorization whose user is `x-access-token`.
+fn basic(request: &HttpRequest) -> Option<String> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let text = String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ")?).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    (user == "x-access-token").then(|| password.to_owned())
+}
+
+/// What a token is asked to be good for: GitHub refuses permissions that the App does not have.
+fn wanted_token(token: &str, body: &[u8]) -> Result<Minted, (u16, String)> {
+    let given = parse(body)?;
+    let repositories = given["repositories"]
+        .as_array()
+        .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+    let permissions: Option<BTreeMap<String, String>> = given["permissions"].as_object().map(|all| {
+        let pairs = all
+            .iter()
+            .filter_map(|(name, level)| Some((name.clone(), level.as_str()?.to_owned())));
+        pairs.collect()
+    });
+    if permissions
+        .iter()
+        .flatten()
+        .any(|(name, _)| !GRANTED.contains(&name.as_str()))
+    {
+        return refuse(422, "The permissions requested are not granted to this installation.");
+    }
+    Ok(Minted {
+        token: token.to_owned(),
+        repositories,
+        permissions,
+    })
 }
 
 fn answer(request: &HttpRequest, body: &[u8], shared: &Shared) -> HttpResponse {
@@ -573,17 +740,46 @@ impl Shared {
                     return refuse(404, "Not Found");
                 };
                 let token = format!("ghs_{}", state.fresh_id());
+                let minted = wanted_token(&token, body)?;
                 let expires = now + TOKEN_LIFE;
-                state.tokens.retain(|_, (_, end)| *end > now);
-                state.tokens.insert(token.clone(), (id, expires));
-                Ok((201, json!({ "token": token, "expires_at": iso(expires) })))
+                state.tokens.retain(|_, token| token.end > now);
+                let (installation, end) = (id, expires);
+                let kept = minted.clone();
+                state.tokens.insert(
+                    token.clone(),
+                    Token {
+                        installation,
+                        end,
+                        minted,
+                    },
+                );
+                let mut answer = json!({ "token": token, "expires_at": iso(expires) });
+                if let Some(permissions) = &kept.permissions {
+                    answer["permissions"] = json!(permissions);
+                }
+                state.minted.push(kept);
+                Ok((201, answer))
             }
             (method, ["repos", owner, name, rest @ ..]) => {
                 let repo = format!("{owner}/{name}").to_ascii_lowercase();
                 let reaches = match caller {
                     Caller::App => return refuse(403, "Resource not accessible by integration"),
                     Caller::Person => true,
-                    Caller::Installation(id) => state.installations.get(&owner.to_ascii_lowercase()) == Some(&id),
+                    Caller::Installation(id, ref minted) => {
+                        let (permission, level) = match (method, rest) {
+                            ("GET", ["pulls", ..]) => ("pull_requests", "read"),
+                            ("GET", _) => ("issues", "read"),
+                            _ => ("issues", "write"),
+                        };
+                        if !minted.allows(name, "metadata", "read") && minted.permissions.is_some() {
+                            return refuse(404, "Not Found");
+                        }
+                        // A conversation of a pull request is open to whoever may write to either.
+                        if !minted.allows(name, permission, level) && !minted.allows(name, "pull_requests", level) {
+                            return refuse(403, "Resource not accessible by integration");
+                        }
+                        state.installations.get(&owner.to_ascii_lowercase()) == Some(&id)
+                    }
                 };
                 if !reaches || !state.repos.contains_key(&repo) {
                     return refuse(404, "Not Found");
@@ -737,7 +933,7 @@ impl Shared {
             Ok(Caller::Person)
         } else {
             match state.tokens.get(given) {
-                Some((installation, end)) if *end > now => Ok(Caller::Installation(*installation)),
+                Some(token) if token.end > now => Ok(Caller::Installation(token.installation, token.minted.clone())),
                 _ => refuse(401, "Bad credentials"),
             }
         }
@@ -754,7 +950,7 @@ impl State {
         if again || !self.installations.contains_key(&owner) {
             let id = self.fresh_id();
             if let Some(old) = self.installations.insert(owner, id) {
-                self.tokens.retain(|_, (installation, _)| *installation != old);
+                self.tokens.retain(|_, token| token.installation != old);
             }
         }
     }

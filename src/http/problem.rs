@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError};
-use actors::messages::dispatch::NotDispatched;
+use actors::messages::dispatch::{NotDispatched, NotRetried};
 use actors::messages::runs::NotCancelled;
 use actors::messages::store::StoreError;
 
@@ -98,6 +98,20 @@ impl From<NotDispatched> for Problem {
             NotDispatched::SwitchedOff(_) => Self::new(StatusCode::CONFLICT, words),
             NotDispatched::Store(error) => error.into(),
             NotDispatched::Stopping => Self::gone(),
+        }
+    }
+}
+
+impl From<NotRetried> for Problem {
+    fn from(refusal: NotRetried) -> Self {
+        let words = refusal.to_string();
+        match refusal {
+            NotRetried::Unknown => Self::not_found(words),
+            NotRetried::Live(_) | NotRetried::NoSuchPhase { .. } | NotRetried::NotDoneBefore { .. } => {
+                Self::bad_request(words)
+            }
+            NotRetried::BadDefinition(_) => Self::new(StatusCode::CONFLICT, words),
+            NotRetried::NotDispatched(refusal) => refusal.into(),
         }
     }
 }

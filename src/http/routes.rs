@@ -42,6 +42,15 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                 .route("/workflow-runs/{id}", web::get().to(admin::runs::one))
                 .route("/workflow-runs/{id}/executions", web::get().to(admin::runs::executions))
                 .route("/workflow-runs/{id}/cancel", web::post().to(admin::runs::cancel))
+                .route("/workflow-runs/{id}/retry", web::post().to(admin::runs::retry))
+                .route(
+                    "/workflow-runs/{id}/phases/{phase}/log",
+                    web::get().to(admin::logs::read),
+                )
+                .route(
+                    "/workflow-runs/{id}/phases/{phase}/log/stream",
+                    web::get().to(admin::logs::follow),
+                )
                 .route("/approvals", web::get().to(admin::approvals::list))
                 .route("/approvals/{id}", web::get().to(admin::approvals::one))
                 .route("/approvals/{id}/respond", web::post().to(admin::approvals::respond))

@@ -1,6 +1,7 @@
 //! The listener and its workers, brought by the GitHub connector. Hangs doors; holds no route and no rule.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,11 +13,11 @@ use actix_web::{App, HttpServer};
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
-use actors::messages::dispatch::DispatchWorkflow;
+use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::Deliver;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListEvents, ListRuns, LoadRun, OpenGates, ReadApproval,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
     ReadEvent, RecordAudit,
 };
 use actors::store::StoreDoor;
@@ -49,6 +50,8 @@ pub struct HttpShared {
     pub build_workflow: String,
     /// Reverse proxies whose `X-Forwarded-For` is believed.
     pub trusted: TrustedProxies,
+    /// Where phase logs are: `<runs_dir>/<run id>/<phase>.log`.
+    pub runs_dir: PathBuf,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -64,6 +67,7 @@ impl HttpShared {
         admin: Admin,
         build_workflow: String,
         trusted: TrustedProxies,
+        runs_dir: PathBuf,
         clock: SharedClock,
     ) -> Self {
         Self {
@@ -72,6 +76,7 @@ impl HttpShared {
             admin,
             build_workflow,
             trusted,
+            runs_dir,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -98,6 +103,7 @@ impl HttpShared {
 pub struct HttpDoors {
     pub(crate) deliver: Recipient<Deliver>,
     pub(crate) dispatch: Recipient<DispatchWorkflow>,
+    pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
     pub(crate) start_run: Recipient<StartRun>,
     pub(crate) count: Recipient<CountStore>,
@@ -106,7 +112,7 @@ pub struct HttpDoors {
     pub(crate) list_runs: Recipient<ListRuns>,
     pub(crate) load_run: Recipient<LoadRun>,
     pub(crate) effects_of: Recipient<EffectsOf>,
-    pub(crate) open_gates: Recipient<OpenGates>,
+    pub(crate) list_approvals: Recipient<ListApprovals>,
     pub(crate) read_approval: Recipient<ReadApproval>,
     pub(crate) decide: Recipient<Decide>,
     pub(crate) claim_key: Recipient<ClaimKey>,
@@ -123,6 +129,7 @@ pub struct HttpDoor {
     shared: Arc<HttpShared>,
     store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
     dispatch: Recipient<DispatchWorkflow>,
+    retry: Recipient<RetryRun>,
     cancel: Recipient<CancelRun>,
     start_run: Recipient<StartRun>,
     running: Option<ServerHandle>,
@@ -143,6 +150,7 @@ impl HttpDoor {
         shared: Arc<HttpShared>,
         store: Arc<dyn Fn() -> Addr<StoreDoor> + Send + Sync>,
         dispatch: Recipient<DispatchWorkflow>,
+        retry: Recipient<RetryRun>,
         cancel: Recipient<CancelRun>,
         start_run: Recipient<StartRun>,
     ) -> Self {
@@ -154,6 +162,7 @@ impl HttpDoor {
             shared,
             store,
             dispatch,
+            retry,
             cancel,
             start_run,
             running: None,
@@ -167,6 +176,7 @@ impl HttpDoor {
             Arc::clone(&self.store),
         );
         let (dispatch, cancel, start_run) = (self.dispatch.clone(), self.cancel.clone(), self.start_run.clone());
+        let retry = self.retry.clone();
         let shared = Data::from(shared);
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
@@ -176,6 +186,7 @@ impl HttpDoor {
             let doors = HttpDoors {
                 deliver: connector.recipient(),
                 dispatch: dispatch.clone(),
+                retry: retry.clone(),
                 cancel: cancel.clone(),
                 start_run: start_run.clone(),
                 count: store.clone().recipient(),
@@ -184,7 +195,7 @@ impl HttpDoor {
                 list_runs: store.clone().recipient(),
                 load_run: store.clone().recipient(),
                 effects_of: store.clone().recipient(),
-                open_gates: store.clone().recipient(),
+                list_approvals: store.clone().recipient(),
                 read_approval: store.clone().recipient(),
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),

@@ -101,6 +101,13 @@ impl Check<'_> {
         {
             self.say("github.app_private_key_path", &[], problem);
         }
+        if github.token_for_phases && github.token.is_none() {
+            self.say(
+                "github.token_for_phases",
+                &["github.token"],
+                "hands github.token (GITHUB_TOKEN) on, and there is none; set it, or remove this",
+            );
+        }
         for (index, secret) in github.webhook_secret.iter().enumerate() {
             if secret.is_empty() {
                 self.say(
@@ -272,6 +279,16 @@ impl Check<'_> {
             }
             if runtime.output_limit.is_some_and(|limit| limit.bytes() == 0) {
                 self.say(&format!("{key}.output_limit"), &[], ZERO);
+            }
+            if runtime.memory_limit.is_some_and(|limit| limit.bytes() == 0) {
+                self.say(&format!("{key}.memory_limit"), &[], ZERO);
+            }
+            if runtime.wrapper.first().is_some_and(|program| program.trim().is_empty()) {
+                self.say(
+                    &format!("{key}.wrapper"),
+                    &[],
+                    "begins with no program; begin it with one, or remove it",
+                );
             }
         }
     }

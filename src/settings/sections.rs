@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use actors::dispatch::Routes;
-use actors::domain::Secret;
+use actors::domain::{OutputBy, PromptBy, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};
@@ -122,6 +122,8 @@ pub struct Github {
     pub app_installation_id: Option<u64>,
     /// Used where there is no App.
     pub token: Option<Secret>,
+    /// Whether phases that ask for a token may get it.
+    pub token_for_phases: bool,
     /// REST API.
     pub api_url: HttpUrl,
     /// Login of our own comments.
@@ -202,6 +204,8 @@ pub struct Approvals {
 pub struct Concurrency {
     /// Runs at work at the same time.
     pub max_runs: NonZeroUsize,
+    /// Processes of one run at work at the same time.
+    pub max_phases: NonZeroUsize,
 }
 
 /// `runtimes.<name>`: the only section whose keys may be left out one by one, for it has no default to lie on.
@@ -216,6 +220,14 @@ pub struct Runtime {
     pub timeout: Option<Period>,
     /// Absent: `runs.output_limit`.
     pub output_limit: Option<Size>,
+    /// Absent: what the system allows.
+    pub memory_limit: Option<Size>,
+    /// Put before the command, to isolate it.
+    pub wrapper: Vec<String>,
+    /// How the prompt reaches it.
+    pub prompt: PromptBy,
+    /// Where its answer is taken from.
+    pub output: OutputBy,
 }
 
 /// `git_auto_commit`.
@@ -300,6 +312,8 @@ pub struct Runs {
     pub log_limit: Size,
     /// Bytes of a phase's output that later phases see.
     pub output_limit: Size,
+    /// How long the work folder of an ended run is kept; absent: for ever.
+    pub keep_work: Option<Period>,
 }
 
 /// `client`.

@@ -107,7 +107,7 @@ async fn only_what_is_said_to_us_is_heard() {
     assert!(taken(
         house.writes(&in_thread("1.3", "U1", "<@ubot>, are you there?")).await
     ));
-    assert!(taken(house.writes(&in_thread("1.4", "U2", "me too")).await));
+    assert!(taken(house.writes(&in_thread("1.4", "U012AB3CD", "me too")).await));
     assert_eq!(dropped(channel("2.0", "another thread")).await, Unheard::NotAddressed);
     let said = house.said_in("1.0").await;
     assert!(said[0].starts_with("You said , are you there?, ann."), "{said:?}");
@@ -118,7 +118,7 @@ async fn only_what_is_said_to_us_is_heard() {
     // After half an hour of silence it is over.
     house.clock.passes(TimeDelta::minutes(31));
     assert_eq!(
-        dropped(in_thread("1.5", "U2", "still there?")).await,
+        dropped(in_thread("1.5", "U012AB3CD", "still there?")).await,
         Unheard::NotAddressed
     );
     house.finish().await;
@@ -241,7 +241,7 @@ async fn an_answer_from_elsewhere_means_the_only_question_or_is_asked_back() {
     // The button names the question; its answer is seen by who pressed it alone.
     let which = house.store.open_gates(OpenGates { subject: None }).await.expect("read")[0].id;
     house
-        .orders(ordered("t1", "U2", &format!("reject {which} too risky")))
+        .orders(ordered("t1", "U012AB3CD", &format!("reject {which} too risky")))
         .await;
     house.settle().await;
     assert_eq!(house.gates().await, 1);
@@ -252,19 +252,85 @@ async fn an_answer_from_elsewhere_means_the_only_question_or_is_asked_back() {
         .expect("an answer");
     assert_eq!(
         (told.place.as_str(), told.text.as_str()),
-        ("C1/@U2", "Rejected by @bob.")
+        ("C1/@U012AB3CD", "Rejected by @bob.")
     );
     // Pressed twice by an impatient hand: once.
     house
-        .orders(ordered("t1", "U2", &format!("reject {which} too risky")))
+        .orders(ordered("t1", "U012AB3CD", &format!("reject {which} too risky")))
         .await;
-    house.orders(ordered("t2", "U2", &format!("reject {which}"))).await;
+    house
+        .orders(ordered("t2", "U012AB3CD", &format!("reject {which}")))
+        .await;
     house.settle().await;
     // Now only one waits.
     house.writes(&direct("4.0", "reject")).await;
     assert_eq!(house.said_in("4.0").await, ["Rejected by @ann."]);
     house.writes(&direct("5.0", "approve")).await;
     assert_eq!(house.said_in("5.0").await, ["No pending approval found."]);
+    house.finish().await;
+}
+
+#[actix::test]
+async fn who_may_answer_is_told_by_the_id_of_a_person_and_not_by_a_name() {
+    let house = House::start().await;
+    let here = |message: &str, text: &str| Inbound {
+        thread: Some("1.0".into()),
+        ..direct(message, text)
+    };
+    house.writes(&direct("1.0", "run ship acme/site#7")).await;
+    house.settle().await;
+    let prompt = house.screen.last("slack.approval");
+    assert!(
+        prompt
+            .text
+            .starts_with("Ship it?\n\nMay answer: one person in Slack. Without an answer by"),
+        "{}",
+        prompt.text
+    );
+    house.writes(&here("1.1", "approve")).await;
+    let said = house.said_in("1.0").await;
+    let refusal = "That does not count: ann may not answer this; one person in Slack may.";
+    assert_eq!(said.last().map(String::as_str), Some(refusal));
+    let which = house.store.open_gates(OpenGates { subject: None }).await.expect("read")[0].id;
+    house.orders(ordered("t1", "U1", &format!("approve {which}"))).await;
+    house.settle().await;
+    assert_eq!(house.screen.last("slack.ephemeral").text, refusal);
+    house
+        .orders(ordered("t2", "U012AB3CD", &format!("approve {which}")))
+        .await;
+    house.settle().await;
+    assert_eq!(house.screen.last("slack.ephemeral").text, "Approved by @bob.");
+    let closed = house.screen.last("slack.approval_closed").text;
+    assert!(closed.ends_with("_Approved by bob._"), "{closed}");
+
+    // Where words are asked for, there is nothing to press.
+    let said = house.said_in("1.0").await;
+    let question = "Which colour?\n\nAnswer with a message here.";
+    assert_eq!(said.last().map(String::as_str), Some(question));
+    house.writes(&here("1.2", "blue")).await;
+    let said = house.said_in("1.0").await;
+    assert!(said.contains(&"`ship` completed".to_owned()), "{said:?}");
+    house.finish().await;
+}
+
+#[actix::test]
+async fn a_question_that_nobody_answers_in_time_is_closed_and_its_thread_is_told() {
+    let house = House::start().await;
+    // Asked two hours ago, with an hour to answer; nobody was there when it was over.
+    house.clock.passes(TimeDelta::hours(-2));
+    house.writes(&direct("1.0", "run ship acme/site#7")).await;
+    house.settle().await;
+    assert_eq!(house.gates().await, 1);
+    let house = house.restart().await;
+    let said = house.said_in("1.0").await;
+    let told = said.last().expect("it is told");
+    assert!(
+        told.starts_with("No answer to \"ship\" by") && told.ends_with("rejected by default."),
+        "{said:?}"
+    );
+    let closed = house.screen.last("slack.approval_closed").text;
+    assert!(closed.contains("_Rejected by default: no answer by"), "{closed}");
+    assert_eq!(house.gates().await, 0);
     house.finish().await;
 }
 
@@ -400,12 +466,32 @@ phases:
     run: echo built
 ";
 
+const SHIP: &str = "
+# Asks one person, then whoever talks to us.
+name: ship
+description: Asks one person, then whoever talks to us
+trigger: message
+phases:
+  - name: ask
+    label: Ask
+    type: approval
+    gate: ship
+    message: Ship it?
+    gate_policy: {slack_ids: [U012AB3CD], deadline: 1h}
+  - name: colour
+    label: Colour
+    type: approval
+    gate: colour
+    gate_kind: reply
+    message: Which colour?
+";
+
 impl House {
     async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let workflows = folder.path().join("overlay/workflows");
         std::fs::create_dir_all(&workflows).expect("made");
-        for (name, text) in [("chat.yaml", CHAT), ("build.yaml", BUILD)] {
+        for (name, text) in [("chat.yaml", CHAT), ("build.yaml", BUILD), ("ship.yaml", SHIP)] {
             std::fs::write(workflows.join(name), text.trim_start()).expect("written");
         }
         Self::open(folder, Screen::default()).await
@@ -475,7 +561,7 @@ impl House {
         *self.names.borrow_mut() += 1;
         match user {
             "U1" => "ann".into(),
-            "U2" => "bob".into(),
+            "U012AB3CD" => "bob".into(),
             other => other.into(),
         }
     }
@@ -607,7 +693,7 @@ impl Connector for TestChat {
         };
         let rules = DeskRules {
             platform: Source::Slack,
-            allowed: AllowedUsers::new(["U1".to_owned(), "U2".to_owned()]),
+            allowed: AllowedUsers::new(["U1".to_owned(), "U012AB3CD".to_owned()]),
             bot_id: "UBOT".into(),
         };
         *self.desk.borrow_mut() = Some(Rc::new(Desk::new(doors, rules, self.clock.clone())));
@@ -643,6 +729,11 @@ struct Seen {
 impl Screen {
     fn seen(&self) -> Vec<Seen> {
         self.0.lock().expect("whole").seen.clone()
+    }
+
+    fn last(&self, kind: &str) -> Seen {
+        let seen = self.seen().into_iter().rfind(|seen| seen.kind == kind);
+        seen.unwrap_or_else(|| panic!("no {kind}"))
     }
 
     fn typing(&self) -> Vec<bool> {

@@ -2,12 +2,16 @@
 
 mod chat;
 mod demo;
+mod gates;
 mod github;
 mod main_job;
 mod replies;
 mod restart;
+mod run_api;
 mod runs;
+mod runs_flow;
 mod runs_stored;
 mod settings;
 mod support;
 mod tidy;
+mod trust;

@@ -101,7 +101,7 @@ async fn kill_nine_loses_nothing_that_was_accepted_and_doubles_nothing() {
         // A run that was interrupted more often than it is taken up again fails, and says so.
         let gave_up = run["error"]
             .as_str()
-            .is_some_and(|error| error.contains("the service stopped") || error.contains("interrupted 3 times"));
+            .is_some_and(|error| error.contains("the service stopped") || error.contains("interrupted 4 times"));
         assert!(run["status"] == "succeeded" || gave_up, "{run}");
         let effects = app.run(run["id"].as_str().expect("an id")).await["effects"].clone();
         let keys: Vec<&Value> = effects

@@ -9,16 +9,16 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use actors::clock::{Clock, SharedClock, SystemClock};
 use actors::domain::{
-    ApprovalId, Cause, Effect, INTERRUPTED, NewApproval, NewEffect, PhaseRecord, PhaseStatus, ReplyTo, RepoName,
-    RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
+    ApprovalId, Cause, Effect, INTERRUPTED, NewApproval, NewEffect, PUT_DOWN, Page, PhaseRecord, PhaseStatus, ReplyTo,
+    RepoName, RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
 };
 use actors::house::{Belfry, Bells};
-use actors::messages::github::{GithubFault, ReadThread, Thread};
+use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
-use actors::messages::runs::{CancelRun, NotCancelled, StartRun};
+use actors::messages::runs::{CancelRun, GatesChanged, NotCancelled, StartRun};
 use actors::messages::store::{
-    EndRun, LoadRun, RecordStep, RecoverRuns, StepTaken, StoreError, StoreResult, TakeQueuedRuns,
+    EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, StepTaken, StoreError, StoreResult, TakeQueuedRuns,
 };
 use actors::runs::{RunDoors, RunSupervisor, RunsConfig, Runtime};
 use chrono::{DateTime, Utc};
@@ -270,12 +270,12 @@ async fn a_resumed_run_does_nothing_twice_and_knows_what_it_knew() {
 }
 
 #[actix::test]
-async fn a_phase_that_was_cut_off_three_times_fails_its_run() {
+async fn a_phase_is_taken_up_again_three_times_and_then_fails_its_run() {
     let house = House::start().await;
     let run = house.open_with(
         json!([{"name": "a", "label": "a", "kind": "script", "run": "touch ran"}]),
         |record| {
-            record.phases = (1..=3)
+            record.phases = (1..=4)
                 .map(|attempt| executed("a", attempt, PhaseStatus::Running, None))
                 .collect();
         },
@@ -285,7 +285,7 @@ async fn a_phase_that_was_cut_off_three_times_fails_its_run() {
     assert_eq!(record.summary.status, RunStatus::Failed);
     assert_eq!(
         record.summary.error.as_deref(),
-        Some("phase \"a\" failed: interrupted 3 times while it ran; not tried again")
+        Some("phase \"a\" failed: interrupted 4 times while it ran; not tried again")
     );
     assert!(walk(&house.config.work_dir).is_empty());
     house.finish().await;
@@ -479,14 +479,15 @@ async fn finish_puts_runs_down_and_the_next_start_takes_them_up() {
     house.supervisor.send(Finish).await.expect("alive");
     house.appears("state").await;
     let record = house.run(run);
-    assert_eq!(record.summary.status, RunStatus::Running, "resumable");
-    assert_eq!(phases(&record), ["a#1 succeeded", "b#1 running"]);
+    assert_eq!(record.summary.status, RunStatus::Queued, "back at its place");
+    assert_eq!(phases(&record), ["a#1 succeeded", "b#1 failed"]);
+    assert_eq!(record.phases[1].reason.as_deref(), Some(PUT_DOWN));
 
     let house = house.restart().await;
     house.settle().await;
     let record = house.run(run);
     assert_eq!(record.summary.status, RunStatus::Succeeded);
-    assert_eq!(record.summary.restart_count, 1);
+    assert_eq!(record.summary.restart_count, 0, "a planned stop is no crash");
     assert_eq!(phases(&record), ["a#1 succeeded", "b#1 failed", "b#2 succeeded"]);
     assert_eq!(record.phases[2].output.as_deref(), Some("resumed\n"));
     assert_eq!(house.run(waiting).summary.status, RunStatus::Succeeded);
@@ -628,10 +629,13 @@ impl House {
             recover: store.clone().recipient(),
             take: store.clone().recipient(),
             load: store.clone().recipient(),
+            list: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.recipient(),
             effects: replier.clone().recipient().into(),
-            thread: replier.recipient(),
+            thread: replier.clone().recipient(),
+            token: replier.clone().recipient(),
+            gates: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();
         let supervisor = RunSupervisor::new(config.clone(), doors, clock.clone(), bells.bell("run supervisor")).start();
@@ -827,6 +831,7 @@ fn queued(phases: Value) -> RunRecord {
         event: None,
         phases: Vec::new(),
         scratch: BTreeMap::new(),
+        answers: Vec::new(),
     }
 }
 
@@ -860,7 +865,7 @@ impl Shelved {
     }
 }
 
-fn apply(run: &mut RunRecord, step: &Step, approvals: &mut Vec<NewApproval>) {
+fn apply(run: &mut RunRecord, step: &Step, at: DateTime<Utc>, approvals: &mut Vec<NewApproval>) {
     match step {
         Step::PhaseStarted { phase, attempt, .. } => {
             run.phases
@@ -884,6 +889,7 @@ fn apply(run: &mut RunRecord, step: &Step, approvals: &mut Vec<NewApproval>) {
             phase.output.clone_from(&end.output);
             phase.reason.clone_from(&end.reason);
             phase.exit_code = end.exit_code;
+            phase.ended_at = Some(at);
         }
         Step::Paused(approval) => {
             run.summary.status = RunStatus::Paused;
@@ -892,6 +898,10 @@ fn apply(run: &mut RunRecord, step: &Step, approvals: &mut Vec<NewApproval>) {
             }
             approvals.push(approval.clone());
         }
+        Step::Scratch { key, value } => {
+            run.scratch.insert(key.clone(), value.clone());
+        }
+        Step::PutDown => run.summary.status = RunStatus::Queued,
         Step::Ended { status, error } => {
             run.summary.status = *status;
             run.summary.error.clone_from(error);
@@ -968,6 +978,18 @@ impl Handler<LoadRun> for FakeStore {
     }
 }
 
+impl Handler<ListRuns> for FakeStore {
+    type Result = MessageResult<ListRuns>;
+
+    fn handle(&mut self, ListRuns(filter): ListRuns, _: &mut Self::Context) -> Self::Result {
+        let shelf = self.0.lock().expect("no test panicked with it");
+        let runs = shelf.runs.iter().map(|run| run.summary.clone());
+        let items: Vec<RunSummary> = runs.filter(|run| filter.statuses.contains(&run.status)).collect();
+        let total = items.len() as u64;
+        MessageResult(Ok((Page { items, next: None }, total)))
+    }
+}
+
 impl Handler<RecordStep> for FakeStore {
     type Result = MessageResult<RecordStep>;
 
@@ -985,7 +1007,7 @@ impl Handler<RecordStep> for FakeStore {
             return MessageResult(Ok(StepTaken::RunIsOver(run.summary.status)));
         }
         for step in &order.steps {
-            apply(run, step, &mut shelf.approvals);
+            apply(run, step, order.at, &mut shelf.approvals);
         }
         let before = shelf.effects.len();
         for effect in order.effects {
@@ -1037,6 +1059,21 @@ impl Handler<ReadThread> for FakeReplier {
     fn handle(&mut self, _: ReadThread, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+/// Nobody configured credentials.
+impl Handler<MintToken> for FakeReplier {
+    type Result = Result<PhaseToken, GithubFault>;
+
+    fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
+}
+
+impl Handler<GatesChanged> for FakeReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: GatesChanged, _: &mut Self::Context) {}
 }
 
 impl Handler<EffectsQueued> for FakeReplier {

@@ -3,18 +3,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Addr, Context, Handler, Recipient, ResponseFuture};
 use actors::clock::{Clock, SystemClock};
 use actors::domain::{
-    Cause, Decision, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, RunContext, RunId, RunRecord, RunStatus, Subject,
-    TriggerType, Workflow,
+    Cause, Decided, Decision, Effect, NewRun, Overlap, PhaseStatus, ReplyTo, RepoName, Responder, RunContext, RunId,
+    RunRecord, RunStatus, Subject, TriggerType, Via, Workflow,
 };
 use actors::house::Bells;
-use actors::messages::github::{GithubFault, ReadThread, Thread};
+use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
-use actors::messages::runs::{CancelRun, StartRun};
-use actors::messages::store::{Answer, Decide, EffectsOf, KeepDefinitions, LoadRun, OpenGates, OpenRuns};
+use actors::messages::runs::{CancelRun, GatesChanged, StartRun};
+use actors::messages::store::{
+    Answer, Decide, EffectsOf, KeepDefinitions, LoadRun, OpenGates, OpenRuns, RecordStep, StepTaken, StoreError,
+    StoreResult,
+};
 use actors::runs::{RunDoors, RunSupervisor, RunsConfig};
 use actors::store::StoreDoor;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
@@ -53,7 +56,8 @@ async fn a_gate_in_the_real_store_pauses_survives_a_restart_and_goes_on_once() {
     let decide = Decide(Answer {
         approval: gates[0].id,
         decision: Decision::Approved,
-        by: "ann".into(),
+        by: Responder::named("ann", Via::Api),
+        saw: None,
         response: None,
         at: SystemClock.now(),
     });
@@ -125,7 +129,7 @@ async fn a_run_that_was_put_down_goes_on_where_it_stood() {
         "{:?}",
         record.summary.error
     );
-    assert_eq!(record.summary.restart_count, 1);
+    assert_eq!(record.summary.restart_count, 0, "a planned stop is no crash");
     let last = record.phases.last().expect("phases");
     assert_eq!((last.attempt, last.output.as_deref()), (2, Some("x\n")));
     house.finish().await;
@@ -178,14 +182,20 @@ async fn one_run_per_subject_and_a_cancel_lets_the_next_one_go() {
     house.finish().await;
 }
 
-struct House {
-    store: Addr<StoreDoor>,
+/// A supervisor over the real store, in a folder of its own.
+pub(crate) struct House {
+    pub(crate) store: Addr<StoreDoor>,
     sqlite: Arc<SqliteStore>,
     supervisor: Addr<RunSupervisor>,
 }
 
 impl House {
-    fn boot(folder: &Path) -> Self {
+    pub(crate) fn boot(folder: &Path) -> Self {
+        Self::boot_with(folder, |_| {}, u32::MAX)
+    }
+
+    /// A house whose runs can write `steps` orders of steps down; then it is as if the service had been killed.
+    pub(crate) fn boot_with(folder: &Path, change: impl FnOnce(&mut RunsConfig), steps: u32) -> Self {
         let options = SqliteOptions::at(folder.join("firstlight.db"));
         let sqlite = Arc::new(SqliteStore::open(options, SystemClock::shared()).expect("opens"));
         let store = StoreDoor::new(sqlite.clone()).start();
@@ -194,13 +204,17 @@ impl House {
             recover: store.clone().recipient(),
             take: store.clone().recipient(),
             load: store.clone().recipient(),
-            record: store.clone().recipient(),
+            list: store.clone().recipient(),
+            record: Scythe(store.clone().recipient(), steps).start().recipient(),
             end: store.clone().recipient(),
             effects: replier.clone().recipient().into(),
-            thread: replier.recipient(),
+            thread: replier.clone().recipient(),
+            token: replier.clone().recipient(),
+            gates: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));
         config.gates.insert("ask".into());
+        change(&mut config);
         let bell = Bells::hang().0.bell("run supervisor");
         let supervisor = RunSupervisor::new(config, doors, SystemClock::shared(), bell).start();
         Self {
@@ -210,7 +224,12 @@ impl House {
         }
     }
 
-    async fn open(&self, number: u64, phases: Value) -> RunId {
+    pub(crate) async fn open(&self, number: u64, phases: Value) -> RunId {
+        let context = json!({"title": "It broke", "labels": ["bug"], "sender": "ann"});
+        self.open_with(number, phases, context).await
+    }
+
+    pub(crate) async fn open_with(&self, number: u64, phases: Value, context: Value) -> RunId {
         let bundle = json!({
             "name": "triage", "kind": "agent", "description": "", "variables": {}, "phases": phases, "text": "", "file": "triage.yaml",
         })
@@ -228,7 +247,7 @@ impl House {
             subject: Subject::thread(&repo, number),
             repo: Some(repo.clone()),
             number: Some(number),
-            context: RunContext::default(),
+            context: RunContext(serde_json::from_value(context).expect("a map")),
             reply_to: ReplyTo::IssueComment {
                 repo,
                 number,
@@ -251,7 +270,53 @@ impl House {
         id
     }
 
-    async fn load(&self, run: RunId) -> RunRecord {
+    /// What the outbox has of a run: each effect by its key and its text, in order.
+    pub(crate) async fn said(&self, run: RunId) -> Vec<(String, String)> {
+        let of = EffectsOf {
+            run: Some(run),
+            event: None,
+        };
+        let effects = self.store.send(of).await.expect("open").expect("reads");
+        let prefix = format!("run:{run}/");
+        effects
+            .into_iter()
+            .map(|stored| {
+                let text = match stored.effect {
+                    Effect::GithubComment { body, .. } => body,
+                    other => other.kind().to_owned(),
+                };
+                (stored.key.as_str().trim_start_matches(&prefix).to_owned(), text)
+            })
+            .collect()
+    }
+
+    /// Answers the open question with yes, if there is one.
+    pub(crate) async fn approve(&self, words: Option<&str>) -> bool {
+        let gates = self.store.send(OpenGates { subject: None }).await.expect("open");
+        let Some(gate) = gates.expect("reads").into_iter().next() else {
+            return false;
+        };
+        let answer = Answer {
+            approval: gate.id,
+            decision: Decision::Approved,
+            by: Responder::named("bob", Via::Api),
+            saw: None,
+            response: words.map(str::to_owned),
+            at: SystemClock.now(),
+        };
+        let decided = self.store.send(Decide(answer)).await.expect("open").expect("writes");
+        assert!(matches!(decided, Decided::Counted { .. }), "{decided:?}");
+        self.supervisor.send(StartRun).await.expect("alive");
+        true
+    }
+
+    pub(crate) async fn cancel(&self, run: RunId) {
+        let who = "ann".to_owned();
+        let cancelled = self.supervisor.send(CancelRun { run, who }).await.expect("alive");
+        cancelled.expect("it was live");
+    }
+
+    pub(crate) async fn load(&self, run: RunId) -> RunRecord {
         self.store
             .send(LoadRun(run))
             .await
@@ -260,14 +325,34 @@ impl House {
             .expect("stored")
     }
 
-    async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         self.supervisor.send(AwaitQuiet).await.expect("alive");
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         use actors::store::Store;
         self.supervisor.send(Finish).await.expect("alive");
         self.sqlite.close().await.expect("closes");
+    }
+}
+
+/// The store's door for steps, which closes for good after so many orders.
+struct Scythe(Recipient<RecordStep>, u32);
+
+impl Actor for Scythe {
+    type Context = Context<Self>;
+}
+
+impl Handler<RecordStep> for Scythe {
+    type Result = ResponseFuture<StoreResult<StepTaken>>;
+
+    fn handle(&mut self, order: RecordStep, _: &mut Self::Context) -> Self::Result {
+        if self.1 == 0 {
+            return Box::pin(async { Err(StoreError::Closed) });
+        }
+        self.1 -= 1;
+        let taken = self.0.send(order);
+        Box::pin(async move { taken.await.unwrap_or(Err(StoreError::Closed)) })
     }
 }
 
@@ -286,6 +371,21 @@ impl Handler<ReadThread> for DeafReplier {
     }
 }
 
+/// Nobody configured credentials.
+impl Handler<MintToken> for DeafReplier {
+    type Result = Result<PhaseToken, GithubFault>;
+
+    fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
+        Err(GithubFault::NoCredentials)
+    }
+}
+
+impl Handler<GatesChanged> for DeafReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: GatesChanged, _: &mut Self::Context) {}
+}
+
 impl Handler<EffectsQueued> for DeafReplier {
     type Result = ();
 
@@ -293,7 +393,7 @@ impl Handler<EffectsQueued> for DeafReplier {
 }
 
 /// Names of all files in a folder of folders.
-fn walk(folder: &Path) -> Vec<String> {
+pub(crate) fn walk(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use actors::domain::Mistake;
+use actors::domain::{Mistake, OutputBy, PromptBy};
 use actors::yaml::{self, Node, Value};
 use firstlight::cli::config::{OutputArgs, check, print};
 use firstlight::settings::{DEFAULTS, DEFAULTS_NAME, Flags, Loaded, Origin, Settings, Sources, environment_names};
@@ -153,10 +153,16 @@ fn every_key_of_a_runtime_is_documented_and_taken() {
         assert!(DEFAULTS.contains(&format!("#   {key}: ")), "{key}");
         seen += 1;
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 8);
     let runtime = &loaded.settings.runtimes["default"];
     assert_eq!(runtime.timeout.map(|t| t.duration().as_secs()), Some(300));
     assert_eq!(runtime.output_limit.map(|l| l.bytes()), Some(1024));
+    let text = "runtimes:\n  default: {command: [cat], memory_limit: 1GiB, wrapper: [bwrap, --], prompt: file, output: file}\n";
+    let loaded = Place::new().file(text).load();
+    let runtime = &loaded.settings.runtimes["default"];
+    assert_eq!(runtime.memory_limit.map(|l| l.bytes()), Some(1 << 30));
+    assert_eq!(runtime.wrapper, ["bwrap", "--"]);
+    assert_eq!((runtime.prompt, runtime.output), (PromptBy::File, OutputBy::File));
 }
 
 #[test]
@@ -508,12 +514,12 @@ completely_new: 1
             "firstlight.yaml:9: server.workers: is out of range; expected a whole number from 1",
             "firstlight.yaml:10: server.body_budget: \"12 parsecs\" is no size; write bytes, or a whole number with a unit as in 64KiB, 16MiB or 1GB",
             "firstlight.yaml:11:1: listen: unknown key; did you mean server.listen?",
-            "firstlight.yaml:12: github: expected a map with enabled, webhook_secret, allow_unsigned, app_id, app_private_key_path, app_installation_id, token, api_url, bot_login, bot_name, found a text",
+            "firstlight.yaml:12: github: expected a map with enabled, webhook_secret, allow_unsigned, app_id, app_private_key_path, app_installation_id, token, token_for_phases, api_url, bot_login, bot_name, found a text",
             "firstlight.yaml:13: managed_repos[1]: \"acme\" is no pattern for repositories; write owner/name, owner/* or *",
             "firstlight.yaml:13: managed_repos[2]: \"*/x\" is no pattern for repositories; write owner/name, owner/* or *",
             "firstlight.yaml:15: concurrency.max_runs: expected a whole number from 1",
             "firstlight.yaml:18:5: runtimes.claude.comand: unknown key; did you mean command?",
-            "firstlight.yaml:19: runtimes.other: expected a map with command, env, timeout, output_limit, found a list",
+            "firstlight.yaml:19: runtimes.other: expected a map with command, env, timeout, output_limit, memory_limit, wrapper, prompt, output, found a list",
             "firstlight.yaml:22: runtimes.third.timeout: \"30\" is no length of time; write whole numbers with units as in 500ms, 30s, 10m or 1h30m",
             "firstlight.yaml:23: runtimes.third.env[0]: gives a value to a variable; write the name alone and set the value in Firstlight's own environment",
             "firstlight.yaml:26: routes.github.issue_opened: workflow name \"not a name\" must be 1 to 64 letters, digits, '-', '_' or '.', and start with a letter or a digit",
@@ -724,6 +730,18 @@ fn settings_that_do_not_fit_together_are_told() {
         (
             "runtimes: {default: }",
             &["firstlight.yaml:1: runtimes.default: names no program"],
+        ),
+        (
+            "runtimes: {a: {command: [x], memory_limit: 0}}",
+            &["firstlight.yaml:1: runtimes.a.memory_limit: is zero"],
+        ),
+        (
+            "runtimes: {a: {command: [x], wrapper: [\" \"]}}",
+            &["firstlight.yaml:1: runtimes.a.wrapper: begins with no program"],
+        ),
+        (
+            "github: {token_for_phases: true}",
+            &["firstlight.yaml:1: github.token_for_phases: hands github.token (GITHUB_TOKEN) on"],
         ),
         (
             "runtimes: {a: {command: [x], timeout: 0s}}",

@@ -6,8 +6,8 @@ use super::columns::{from_json, get, maybe_text, maybe_time, millis, rows, text,
 use super::fault::Fault;
 use super::{approvals, effects, runs};
 use crate::domain::{
-    BodyFormat, Decided, EventFilter, EventSeq, EventState, NewEvent, Opened, Page, RawBody, Recorded, RunId,
-    RunStatus, StoredEvent,
+    BodyFormat, Decided, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody, Recorded,
+    RunId, RunStatus, StoredEvent,
 };
 use crate::messages::store::{ReadUnsettled, Settled, Settlement};
 
@@ -77,6 +77,7 @@ pub(super) fn settle(db: &Connection, order: &Settlement) -> Result<Settled, Fau
             fresh: false,
             opened: None,
             decided: None,
+            lapsed: 0,
             effects: 0,
         });
     }
@@ -89,14 +90,21 @@ pub(super) fn settle(db: &Connection, order: &Settlement) -> Result<Settled, Fau
         Some(answer) => Some(approvals::decide(db, answer)?),
         None => None,
     };
+    let lapsed = match &order.lapse {
+        Some(lapse) => approvals::lapse_for_new_commits(db, lapse, order.at)?,
+        None => 0,
+    };
     let in_the_way = matches!(opened, Some(Opened::Joined(_, RunStatus::Paused)));
-    let too_late = decided
-        .as_ref()
-        .is_some_and(|decided| !matches!(decided, Decided::Counted { .. }));
-    let said = if in_the_way || too_late {
-        &order.otherwise
-    } else {
-        &order.effects
+    // Why an answer did not settle its question is known here alone; whoever wrote the reply left a place for it.
+    let why_not = decided.as_ref().and_then(Decided::words);
+    let explained: Vec<NewEffect> = match &why_not {
+        Some(words) => order.otherwise.iter().map(|effect| explain(effect, words)).collect(),
+        None => Vec::new(),
+    };
+    let said = match (&why_not, in_the_way) {
+        (Some(_), _) => &explained,
+        (None, true) => &order.otherwise,
+        (None, false) => &order.effects,
     };
     // Whoever routed the event could only name the run that it asked for. Where another was joined, that one says it.
     let instead = match (&order.open, opened) {
@@ -127,8 +135,16 @@ pub(super) fn settle(db: &Connection, order: &Settlement) -> Result<Settled, Fau
         fresh: true,
         opened,
         decided,
+        lapsed,
         effects,
     })
+}
+
+fn explain(effect: &NewEffect, words: &str) -> NewEffect {
+    NewEffect {
+        effect: effect.effect.clone().with_words(Decided::PLACE, words),
+        ..effect.clone()
+    }
 }
 
 /// One event with its body.

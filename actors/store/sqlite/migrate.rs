@@ -31,8 +31,13 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 2,
+        name: "gate policies",
+        sql: include_str!("../migrations/0002_gate_policies.sql"),
+    },
+    Migration {
+        version: 3,
         name: "chat",
-        sql: include_str!("../migrations/0002_chat.sql"),
+        sql: include_str!("../migrations/0003_chat.sql"),
     },
 ];
 

@@ -44,10 +44,11 @@ use crate::domain::{
     StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
-    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueEffects, DueGates, EffectsOf, EndRun,
+    EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, ListApprovals, ListEvents, ListRuns,
+    LoadRun, OpenGates, OpenRetry, OpenRuns, ReadApproval, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit,
+    RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn, SettleEffect, SettleEvents, Settled,
+    StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -444,6 +445,10 @@ impl Store for SqliteStore {
         self.write(move |db| order.0.iter().map(|run| runs::open(db, run, None)).collect())
     }
 
+    fn open_retry(&self, order: OpenRetry) -> Pending<Opened> {
+        self.write(move |db| runs::open_retry(db, &order))
+    }
+
     fn take_queued_runs(&self, order: TakeQueuedRuns) -> Pending<Vec<RunRecord>> {
         self.write(move |db| runs::take_queued(db, order))
     }
@@ -476,8 +481,24 @@ impl Store for SqliteStore {
         self.read(move |db| approvals::asked_in(db, &order))
     }
 
+    fn list_approvals(&self, order: ListApprovals) -> Pending<Page<Approval>> {
+        self.read(move |db| approvals::list(db, &order.0))
+    }
+
     fn read_approval(&self, order: ReadApproval) -> Pending<Option<Approval>> {
         self.read(move |db| approvals::read(db, order.0))
+    }
+
+    fn due_gates(&self, order: DueGates) -> Pending<GatesDue> {
+        self.read(move |db| approvals::due(db, order))
+    }
+
+    fn close_gate(&self, order: CloseGate) -> Pending<Decided> {
+        self.write(move |db| approvals::close(db, &order))
+    }
+
+    fn escalate_gate(&self, order: EscalateGate) -> Pending<bool> {
+        self.write(move |db| approvals::escalate(db, &order))
     }
 
     fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {

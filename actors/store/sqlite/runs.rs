@@ -1,5 +1,7 @@
 //! Runs: opened by the rule of their overlap, taken up in order, ended once. Knows phases and questions only to close them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -11,7 +13,7 @@ use crate::domain::{
     Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, ReplyTo, RunFilter, RunId, RunRecord, RunStatus,
     RunSummary, Subject, TriggerType, WorkflowName,
 };
-use crate::messages::store::{EndRun, RecoverRuns, TakeQueuedRuns};
+use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, TakeQueuedRuns};
 
 const SUMMARY: &str = "seq, id, workflow, subject, repo, number, status, current_phase, trigger_type, triggered_by,
     event_id, error, restart_count, created_at, started_at, ended_at";
@@ -78,6 +80,19 @@ pub(super) fn open(db: &Connection, run: &NewRun, event: Option<EventSeq>) -> Re
         millis(run.created_at),
     ])?;
     Ok(Opened::Queued(run.id))
+}
+
+/// Opens a run with what an earlier one has done.
+pub(super) fn open_retry(db: &Connection, order: &OpenRetry) -> Result<Opened, Fault> {
+    let opened = open(db, &order.run, None)?;
+    if let Opened::Queued(id) = opened
+        && let Some(seq) = seq_of(db, &id.to_string())?
+    {
+        steps::adopt(db, seq, &order.done)?;
+        db.prepare_cached("UPDATE runs SET scratch = ?2 WHERE seq = ?1")?
+            .execute(params![seq, json(&order.scratch)?])?;
+    }
+    Ok(opened)
 }
 
 /// The live run that stands for a new one, by the rule of its overlap. A paused one is the oldest of its subject, so that
@@ -194,6 +209,24 @@ pub(super) fn set_status(db: &Connection, seq: i64, status: RunStatus, at: DateT
     Ok(())
 }
 
+/// Sets one entry of a run's scratch.
+pub(super) fn keep_scratch(
+    db: &Connection,
+    seq: i64,
+    key: &str,
+    value: &serde_json::Value,
+    at: DateTime<Utc>,
+) -> Result<(), Fault> {
+    let kept: String = db
+        .prepare_cached("SELECT scratch FROM runs WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
+    let mut scratch: BTreeMap<String, serde_json::Value> = from_json("scratch", &kept)?;
+    scratch.insert(key.to_owned(), value.clone());
+    db.prepare_cached("UPDATE runs SET scratch = ?2, updated_at = ?3 WHERE seq = ?1")?
+        .execute(params![seq, json(&scratch)?, millis(at)])?;
+    Ok(())
+}
+
 /// Ends a live run with what was open in it, and hands its place to the oldest that waits for it.
 pub(super) fn end(
     db: &Connection,
@@ -282,6 +315,7 @@ fn record(db: &Connection, seq: i64) -> Result<RunRecord, Fault> {
         event: get::<Option<i64>>(row, "event_seq")?.map(EventSeq),
         phases: steps::of(db, seq)?,
         scratch: from_json("scratch", text(row, "scratch")?)?,
+        answers: approvals::answers(db, seq)?,
     })
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params};
 use super::columns::{get, maybe_time, millis, text, time, word};
 use super::fault::Fault;
 use super::{approvals, effects, runs};
-use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, Step};
+use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RunStatus, Step};
 use crate::messages::store::{RecordStep, StepTaken};
 
 /// Writes steps with what is said about them, unless the run is over.
@@ -21,6 +21,8 @@ pub(super) fn record(db: &Connection, order: &RecordStep) -> Result<StepTaken, F
             Step::PhaseStarted { phase, kind, attempt } => begin(db, run, phase, kind, *attempt, order.at)?,
             Step::PhaseEnded(end) => finish(db, run, end, order.at)?,
             Step::Shown(phase) => show(db, run, phase, order.at)?,
+            Step::Scratch { key, value } => runs::keep_scratch(db, run, key, value, order.at)?,
+            Step::PutDown => runs::set_status(db, run, RunStatus::Queued, order.at)?,
             Step::Paused(question) => approvals::ask(db, run, question, order.at)?,
             Step::Ended { status, error } => {
                 runs::end(db, run, *status, error.as_deref(), order.at)?;
@@ -81,6 +83,30 @@ fn finish(db: &Connection, run: i64, end: &PhaseEnd, at: DateTime<Utc>) -> Resul
         end.exit_code,
         millis(at),
     ])?;
+    Ok(())
+}
+
+/// Takes over what another run has done.
+pub(super) fn adopt(db: &Connection, run: i64, done: &[PhaseRecord]) -> Result<(), Fault> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO phase_executions
+             (run_seq, phase, attempt, kind, status, output, reason, exit_code, started_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (run_seq, phase, attempt) DO NOTHING",
+    )?;
+    for record in done {
+        insert.execute(params![
+            run,
+            record.phase.as_str(),
+            record.attempt,
+            record.kind,
+            record.status.as_str(),
+            record.output,
+            record.reason,
+            record.exit_code,
+            millis(record.started_at),
+            record.ended_at.map(millis),
+        ])?;
+    }
     Ok(())
 }
 

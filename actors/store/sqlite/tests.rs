@@ -87,6 +87,7 @@ fn event(id: &str, size: usize) -> RecordEvent {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: String::new(),
             title: None,
@@ -385,6 +386,9 @@ const SECOND: &[Migration] = &[
     },
 ];
 
+/// What a program of the first version knew.
+const FIRST: &[Migration] = &[MIGRATIONS[0]];
+
 const BROKEN: &[Migration] = &[
     MIGRATIONS[0],
     Migration {
@@ -402,9 +406,6 @@ const ORPHANING: &[Migration] = &[
         sql: "DELETE FROM events;",
     },
 ];
-
-/// The program of the first shape, whatever came after it.
-const FIRST: &[Migration] = &[MIGRATIONS[0]];
 
 fn open_with(folder: &Folder, migrations: &'static [Migration]) -> Result<SqliteStore, OpenError> {
     SqliteStore::open_with(SqliteOptions::at(folder.file()), Arc::new(Still), migrations)
@@ -600,6 +601,7 @@ async fn an_effect_keeps_a_row_for_every_attempt() {
         outcome: "routed".into(),
         quarantined: false,
         open: None,
+        lapse: None,
         decide: None,
         effects: vec![NewEffect {
             key: "e-1".parse().expect("valid"),

@@ -1,7 +1,9 @@
 //! The admin API: what operators and dashboards read and decide. One file per kind of thing; holds no rule of the inside.
 
 pub(crate) mod approvals;
+mod audit;
 pub(crate) mod events;
+pub(crate) mod logs;
 pub(crate) mod runs;
 pub(crate) mod stats;
 

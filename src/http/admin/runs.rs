@@ -1,16 +1,17 @@
-//! `/admin/api/workflow-runs`: list, detail, phases, cancel.
+//! `/admin/api/workflow-runs`: list, detail, phases, cancel, retry.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::domain::{RunFilter, RunId, RunRecord, RunStatus};
+use actors::domain::{Opened, RunFilter, RunId, RunRecord, RunStatus, TriggerType};
+use actors::messages::dispatch::RetryRun;
 use actors::messages::runs::CancelRun;
 use actors::messages::store::{EffectsOf, ListRuns, LoadRun};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::page_size;
+use super::{audit, page_size};
 use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
@@ -118,8 +119,75 @@ pub(crate) async fn cancel(
     let run = run_id(&id)?;
     idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
         let who = caller.who.clone();
-        doors.cancel.send(CancelRun { run, who }).await??;
+        let cancelled = doors.cancel.send(CancelRun { run, who }).await?;
+        let refused = cancelled.as_ref().err().map(ToString::to_string);
+        let line = audit::line(
+            &request,
+            &shared,
+            &caller,
+            "cancel",
+            &run.to_string(),
+            refused.as_deref(),
+        );
+        doors.audit.send(line).await??;
+        cancelled?;
         Ok((StatusCode::OK, json!({ "cancelled": run, "killedContainers": [] })))
+    })
+    .await
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    from: Option<String>,
+}
+
+/// `{from?}` → 202 `{accepted, executionId, workflow, retryOf, from?}`: a new run of the same definition and context, from its
+/// beginning or from the named phase on; what came before that phase is not done again. 400 while the run is live, 404 for
+/// an unknown run, 409 where the workflow is switched off.
+pub(crate) async fn retry(
+    request: HttpRequest,
+    id: Path<String>,
+    body: Bytes,
+    caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let run = run_id(&id)?;
+    let wish: Retry = match body.trim_ascii() {
+        [] => Retry::default(),
+        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?,
+    };
+    idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
+        let order = RetryRun {
+            run,
+            from: wish.from.clone(),
+            trigger: TriggerType::Api,
+            who: caller.who.clone(),
+            seed,
+        };
+        let retried = doors.retry.send(order).await?;
+        let refused = retried.as_ref().err().map(ToString::to_string);
+        let line = audit::line(
+            &request,
+            &shared,
+            &caller,
+            "retry",
+            &run.to_string(),
+            refused.as_deref(),
+        );
+        doors.audit.send(line).await??;
+        let opened = retried?;
+        let id = opened.run();
+        let workflow = load(&id.to_string(), &doors).await?.summary.workflow;
+        let mut answer = json!({ "accepted": true, "executionId": id, "workflow": workflow, "retryOf": run });
+        if let Some(from) = wish.from {
+            answer["from"] = from.into();
+        }
+        if matches!(opened, Opened::Joined(..)) {
+            answer["joined"] = true.into();
+        }
+        Ok((StatusCode::ACCEPTED, answer))
     })
     .await
 }
@@ -132,6 +200,6 @@ fn run_id(text: &str) -> Result<RunId, Problem> {
     text.parse().map_err(|_| not_found())
 }
 
-fn not_found() -> Problem {
+pub(super) fn not_found() -> Problem {
     Problem::not_found("workflow run not found")
 }

@@ -132,6 +132,14 @@ impl TestApp {
         Self::build(folder, env).await
     }
 
+    /// Stops the service and starts it again on the same folder, with this environment over the one before.
+    pub(crate) async fn restart_with(mut self, env: &[(&str, &str)]) -> Self {
+        for (name, value) in env {
+            self.env.insert((*name).to_owned(), (*value).to_owned());
+        }
+        self.restart().await
+    }
+
     /// Stops the service and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
         let Self {
@@ -207,9 +215,16 @@ impl TestApp {
     }
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.get_with(path, token, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, token: Option<&str>, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.get(format!("http://{}{path}", self.address()));
         if let Some(token) = token {
             request = request.insert_header(("authorization", format!("Bearer {token}")));
+        }
+        for (name, value) in headers {
+            request = request.insert_header((*name, *value));
         }
         answer(request.send().await.expect("the server answers")).await
     }

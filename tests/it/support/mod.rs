@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod clock;
+pub(crate) mod inside;
 pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;

@@ -82,6 +82,7 @@ const CALLED: &[(&str, &str)] = &[
     ("GithubClient", "GitHub client"),
     ("GithubConnector", "GitHub connector"),
     ("Replier", "replier"),
+    ("GateKeeper", "gate keeper"),
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),
     ("StoreDoor", "store"),
