@@ -9,6 +9,7 @@ pub mod github;
 pub mod house;
 pub mod library;
 pub mod messages;
+pub mod messaging;
 pub mod outbound;
 pub mod runs;
 pub mod state;

@@ -135,6 +135,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let (bells, belfry) = Bells::hang();
     let config = SystemConfig {
         dispatcher: DispatcherRules {
+            public_url: settings.server.public_url.as_ref().map(ToString::to_string),
             routes: settings.routes.clone(),
             managed: managed.clone(),
             catalog: SharedCatalog::new(catalog),
@@ -146,6 +147,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         state: StateConfig::of(state_dir),
         deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
         git: git(settings),
+        slack: None,
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
@@ -417,6 +419,7 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.phases_at_once = settings.concurrency.max_phases.get();
     config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
     config.bot_name = settings.github.bot_name.to_string();
+    config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
     config.phase_timeout = settings.runs.phase_timeout.duration();
     config.run_deadline = settings.runs.deadline.duration();

@@ -91,6 +91,7 @@ const CALLED: &[(&str, &str)] = &[
     ("Runner", "runner"),
     ("StateWriter", "state writer"),
     ("StoreDoor", "store"),
+    ("AbsentClient", "absent client"),
 ];
 
 #[test]
