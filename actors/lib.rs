@@ -10,6 +10,7 @@ pub mod messages;
 pub mod messaging;
 pub mod outbound;
 pub mod runs;
+pub mod slack;
 pub mod store;
 pub mod system;
 pub mod workflows;

@@ -8,4 +8,5 @@ pub mod github;
 pub mod house;
 pub mod outbound;
 pub mod runs;
+pub mod slack;
 pub mod store;

@@ -5,3 +5,4 @@ pub(crate) mod clock;
 pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;
+pub(crate) mod slack;
