@@ -7,6 +7,7 @@ mod dispatcher;
 mod router;
 
 pub use admission::{Ask, House, admit};
+pub use chat::COMMANDS as CHAT_COMMANDS;
 pub use commands::{Command, Heard, hear};
 pub use dispatcher::{Dispatcher, DispatcherDoors, DispatcherRules};
 pub use router::{Gates, GithubRoutes, Route, Routes, SlackRoutes, Target, route};

@@ -48,6 +48,8 @@ pub struct HeardCommand {
 pub struct Pressed {
     /// Id of the workspace.
     pub team: String,
+    /// Unique per press.
+    pub trigger: String,
     /// Id of the channel of the message with the button.
     pub channel: String,
     /// That message.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{
     Approval, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, EffectKey, EffectSeq,
-    EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded,
+    ChatThread, EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded,
     RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect,
     StoredEvent, Subject, WorkflowName,
 };
@@ -69,6 +69,20 @@ pub struct SessionsIn {
     pub thread: String,
     /// One in which nothing was said since this instant is over.
     pub live_since: DateTime<Utc>,
+}
+
+/// Read the threads in which a person talked to us last, to look for what was said there while nobody listened.
+///
+/// Sender: a chat connector, after a gap. Handler: the store. Answer: at most `limit` threads, the latest first.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<ChatThread>>")]
+pub struct LatestThreads {
+    /// The platform.
+    pub platform: Source,
+    /// Only those in which something was said since this instant.
+    pub since: DateTime<Utc>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// End conversations: the next message begins a new one.

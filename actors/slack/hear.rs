@@ -137,6 +137,7 @@ pub(super) fn press(event: &SlackInteractionEvent) -> Option<Pressed> {
     let action = pressed.actions.as_ref()?.first()?;
     Some(Pressed {
         team: pressed.team.id.value().clone(),
+        trigger: pressed.trigger_id.value().clone(),
         channel,
         ts: container.message_ts.value().clone(),
         user,

@@ -1,4 +1,4 @@
-//! The Web API of Slack: one method per call that we make, each with its deadline. Knows no effect, no store and no actor.
+//! The Web API of Slack: one method per call that we make, each with its deadline. Knows no store and no actor.
 //!
 //! Answers are read into shapes of our own, which hold only what is needed: a field that Slack adds or forgets breaks nothing.
 
@@ -20,6 +20,7 @@ use url::Url;
 
 use crate::clock::SharedClock;
 use crate::domain::Secret;
+use crate::messages::outbound::OutboundFault;
 
 /// How long one call may take, from its first byte to its last.
 const EXCHANGE: Duration = Duration::from_secs(20);
@@ -103,6 +104,18 @@ impl SlackFault {
 
 /// What Slack answers.
 pub(super) type Outcome<T> = Result<T, SlackFault>;
+
+impl From<SlackFault> for OutboundFault {
+    fn from(fault: SlackFault) -> Self {
+        let why = fault.to_string();
+        match fault {
+            SlackFault::Wait { until } => Self::Wait { until, why },
+            // Whoever mends a token wants what waited for it to go out.
+            SlackFault::Retryable(_) | SlackFault::Token { .. } => Self::Retryable(why),
+            SlackFault::Never { .. } => Self::Never(why),
+        }
+    }
+}
 
 /// Who we are in the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -227,8 +240,57 @@ impl SlackWeb {
         Ok(info.user.name.or(info.user.real_name))
     }
 
-    /// Messages after `oldest` (a ts): of a thread, or of a channel. At most 200, in the order of time.
-    pub(super) async fn history(&self, channel: &str, thread: Option<&str>, oldest: &str) -> Outcome<Vec<Past>> {
+    /// Messages after `oldest` (a ts): of a thread, or of a channel, in the order of time; and whether these are all. What
+    /// does not fit into so many pages of 200 is left out.
+    pub(super) async fn history(
+        &self,
+        channel: &str,
+        thread: Option<&str>,
+        oldest: &str,
+        pages: usize,
+    ) -> Outcome<(Vec<Past>, bool)> {
+        #[derive(Deserialize)]
+        struct History {
+            #[serde(default)]
+            messages: Vec<Past>,
+            response_metadata: Option<Cursor>,
+        }
+        #[derive(Deserialize)]
+        struct Cursor {
+            #[serde(default)]
+            next_cursor: String,
+        }
+        let method = if thread.is_some() {
+            "conversations.replies"
+        } else {
+            "conversations.history"
+        };
+        let (mut messages, mut cursor) = (Vec::new(), None::<String>);
+        for _ in 0..pages {
+            let params = [
+                ("channel", Some(channel)),
+                ("ts", thread),
+                ("oldest", Some(oldest)),
+                ("limit", Some("200")),
+                ("cursor", cursor.as_deref()),
+                ("include_all_metadata", Some("true")),
+            ];
+            let page: History = self.get(method, &params).await?;
+            messages.extend(page.messages);
+            cursor = page
+                .response_metadata
+                .map(|more| more.next_cursor)
+                .filter(|next| !next.is_empty());
+            if cursor.is_none() {
+                break;
+            }
+        }
+        messages.sort_by(|a, b| a.ts.cmp(&b.ts));
+        Ok((messages, cursor.is_none()))
+    }
+
+    /// One message of a channel or thread, by its ts.
+    pub(super) async fn message(&self, channel: &str, thread: Option<&str>, ts: &str) -> Outcome<Option<Past>> {
         #[derive(Deserialize)]
         struct History {
             #[serde(default)]
@@ -237,18 +299,19 @@ impl SlackWeb {
         let params = [
             ("channel", Some(channel)),
             ("ts", thread),
-            ("oldest", Some(oldest)),
-            ("limit", Some("200")),
-            ("include_all_metadata", Some("true")),
+            ("oldest", Some(ts)),
+            ("latest", Some(ts)),
+            ("inclusive", Some("true")),
+            // A thread shows its root besides.
+            ("limit", Some("2")),
         ];
         let method = if thread.is_some() {
             "conversations.replies"
         } else {
             "conversations.history"
         };
-        let mut history: History = self.get(method, &params).await?;
-        history.messages.sort_by(|a, b| a.ts.cmp(&b.ts));
-        Ok(history.messages)
+        let history: History = self.get(method, &params).await?;
+        Ok(history.messages.into_iter().find(|past| past.ts == ts))
     }
 
     /// Calls a method that writes. `input` is its JSON.
@@ -287,8 +350,9 @@ impl SlackWeb {
     }
 }
 
-#[derive(Deserialize)]
-struct Nothing {}
+/// An answer of which nothing is needed.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
 
 /// What an error of the library means for us. Its own words hold whole answers and addresses, so few of them are taken over.
 fn fault(method: &str, error: &SlackClientError, now: DateTime<Utc>) -> SlackFault {

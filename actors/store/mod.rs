@@ -14,11 +14,11 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
+    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
     StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere, LatestThreads,
     KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
     ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
     SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
@@ -69,6 +69,8 @@ orders! {
     record_message(RecordMessage) -> MessageRecorded;
     /// Reads the conversations that go on in a thread.
     sessions_in(SessionsIn) -> Vec<LiveSession>;
+    /// Reads the threads in which a person talked to us last, the latest first.
+    latest_threads(LatestThreads) -> Vec<ChatThread>;
     /// Ends conversations.
     end_sessions(EndSessions) -> usize;
     /// Reads events that wait to be routed, oldest first.

@@ -40,11 +40,11 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
+    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
     StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere, LatestThreads,
     KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
     ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
     SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
@@ -404,6 +404,10 @@ impl Store for SqliteStore {
 
     fn sessions_in(&self, order: SessionsIn) -> Pending<Vec<LiveSession>> {
         self.read(move |db| chats::live_in(db, &order))
+    }
+
+    fn latest_threads(&self, order: LatestThreads) -> Pending<Vec<ChatThread>> {
+        self.read(move |db| chats::latest(db, &order))
     }
 
     fn end_sessions(&self, order: EndSessions) -> Pending<usize> {
