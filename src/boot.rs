@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use actix::Actor;
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
 use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
+use actors::messaging::AllowedUsers;
 use actors::runs::{RunsConfig, Runtime};
+use actors::slack::{SlackConnector, SlackDoors, SlackSender, SlackWeb, SlackWebConfig};
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use actors::system::{System, SystemConfig};
@@ -126,6 +129,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     // What it brings is chosen once per process; a second choice, in a test, is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (bells, belfry) = Bells::hang();
+    let slack = slack_web(settings, &clock)?;
     let config = SystemConfig {
         dispatcher: DispatcherRules {
             public_url: settings.server.public_url.as_ref().map(ToString::to_string),
@@ -136,7 +140,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         },
         runs: runs_config(settings),
         github: github_client(settings)?,
-        slack: None,
+        slack: slack.clone().map(|web| {
+            let sender = SlackSender::new(web, clock.clone(), bells.bell("slack sender"));
+            sender.start().recipient()
+        }),
     };
     let system = System::start(store.clone(), config, &clock, &bells)
         .await
@@ -154,13 +161,17 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             .map_or("build", |workflow| workflow.as_str())
             .to_owned(),
         trusted_proxies(settings),
-        clock,
+        clock.clone(),
     ));
     let mut registry = ConnectorRegistry::default();
     if settings.serves_http() {
         registry.register(Box::new(http_door(settings, &system, &shared)))?;
     } else {
         tracing::info!("no HTTP listener: github.enabled is false (server.always: true opens it anyway)");
+    }
+    match slack {
+        Some(web) => registry.register(Box::new(slack_connector(settings, web, &system, clock, bells)))?,
+        None => tracing::info!("Slack is off: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set"),
     }
     registry.start_all(&system.sink()).await?;
     shared.set_ready(true);
@@ -276,6 +287,36 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
         system.cancel(),
         system.start_run(),
     )
+}
+
+/// The Web API, where both tokens are set; one without the other is a mistake of the settings.
+fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
+    let (Some(bot_token), Some(app_token)) = (&settings.slack.bot_token, &settings.slack.app_token) else {
+        return Ok(None);
+    };
+    let config = SlackWebConfig {
+        api_url: settings.slack.api_url.to_string(),
+        bot_token: bot_token.clone(),
+        app_token: app_token.clone(),
+    };
+    SlackWeb::new(&config, clock.clone()).map(Some)
+}
+
+fn slack_connector(
+    settings: &Settings,
+    web: SlackWeb,
+    system: &System,
+    clock: SharedClock,
+    bells: Bells,
+) -> SlackConnector {
+    let allowed = AllowedUsers::new(settings.slack.allowed_users.iter().map(ToString::to_string));
+    let door = system.store_door()();
+    let doors = SlackDoors {
+        record: door.clone().recipient(),
+        sessions: door.clone().recipient(),
+        latest: door.recipient(),
+    };
+    SlackConnector::new(web, allowed, doors, clock, bells)
 }
 
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {

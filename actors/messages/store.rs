@@ -4,9 +4,9 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
-    Approval, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, EffectKey, EffectSeq,
-    ChatThread, EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody, Recorded,
-    RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect,
+    Approval, ApprovalId, AttemptOutcome, ChatPlace, ChatThread, Decided, Decision, DefinitionHash, EffectKey,
+    EffectSeq, EventFilter, EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, RawBody,
+    Recorded, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect,
     StoredEvent, Subject, WorkflowName,
 };
 

@@ -292,7 +292,11 @@ impl Room {
             return Err(StoreError::Closed);
         }
         if read_again && self.desk.admits(&heard.user) {
-            match self.web.message(&heard.channel, heard.thread.as_deref(), &heard.ts).await {
+            match self
+                .web
+                .message(&heard.channel, heard.thread.as_deref(), &heard.ts)
+                .await
+            {
                 Ok(Some(past)) => {
                     let (team, channel) = (heard.team.clone(), heard.channel.clone());
                     match hear::remembered(&past, &team, &channel, heard.direct, &self.identity.user) {

@@ -14,14 +14,15 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
-    StoredEffect, StoredEvent,
+    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus,
+    RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere, LatestThreads,
-    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    KeepAnswer, KeepDefinitions, LatestThreads, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval,
+    ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns,
+    ResultOf, SessionsIn, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchedOff,
+    TakeQueuedRuns,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and

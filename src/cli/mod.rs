@@ -7,6 +7,7 @@ pub mod config;
 pub mod fixtures;
 mod send;
 mod serve;
+mod slack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +64,9 @@ enum Command {
         after_help = "Example:\n  firstlight config check --config firstlight.yaml"
     )]
     Config(config::ConfigCommand),
+    /// Help to connect a Slack workspace
+    #[command(subcommand, after_help = "Example:\n  firstlight slack manifest")]
+    Slack(slack::SlackCommand),
     /// Prove that the audit log was not changed
     #[command(subcommand, after_help = "Example:\n  firstlight audit verify")]
     Audit(audit::AuditCommand),
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config::run(&command, &sources, |loaded| {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
+        Command::Slack(command) => slack::run(&command, &sources),
         Command::Audit(command) => audit::run(&command, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),

@@ -9,5 +9,6 @@ mod restart;
 mod runs;
 mod runs_stored;
 mod settings;
+mod slack;
 mod support;
 mod tidy;

@@ -8,7 +8,8 @@ use super::columns::{get, millis, rows, text, time, word};
 use super::events;
 use super::fault::Fault;
 use crate::domain::{
-    ChatLine, ChatPlace, ChatRole, ChatThread, DeliveryId, LiveSession, MessageRecorded, Recorded, SessionId, SessionsToEnd,
+    ChatLine, ChatPlace, ChatRole, ChatThread, DeliveryId, LiveSession, MessageRecorded, Recorded, SessionId,
+    SessionsToEnd,
 };
 use crate::messages::store::{LatestThreads, RecordMessage, SessionsIn};
 

@@ -40,14 +40,15 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus, RunSummary,
-    StoredEffect, StoredEvent,
+    Approval, ChatThread, Decided, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, RunRecord, RunStatus,
+    RunSummary, StoredEffect, StoredEvent,
 };
 use crate::messages::store::{
-    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere, LatestThreads,
-    KeepAnswer, KeepDefinitions, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns, ResultOf, SessionsIn,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff, TakeQueuedRuns,
+    ClaimEffect, ClaimKey, Claimed, CountStore, Decide, DueEffects, EffectsOf, EndRun, EndSessions, GatesHere,
+    KeepAnswer, KeepDefinitions, LatestThreads, ListEvents, ListRuns, LoadRun, OpenGates, OpenRuns, ReadApproval,
+    ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverRuns,
+    ResultOf, SessionsIn, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchedOff,
+    TakeQueuedRuns,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).

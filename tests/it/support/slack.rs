@@ -11,6 +11,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::web::{self, Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actix_ws::Message;
+use actors::clock::{Clock, SystemClock};
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch};
@@ -50,6 +51,23 @@ pub(crate) struct Said {
     pub(crate) edits: u32,
     /// Only this user sees it.
     pub(crate) only_for: Option<String>,
+}
+
+impl Said {
+    /// A message of the bot, for a button that was pressed on it.
+    pub(crate) fn of_bot(channel: &str, ts: &str) -> Self {
+        Self {
+            channel: channel.to_owned(),
+            ts: ts.to_owned(),
+            thread: None,
+            user: BOT.to_owned(),
+            text: String::new(),
+            blocks: Value::Null,
+            metadata: Value::Null,
+            edits: 0,
+            only_for: None,
+        }
+    }
 }
 
 /// A call of the Web API.
@@ -375,6 +393,13 @@ impl FakeSlack {
             .collect()
     }
 
+    /// Calls that were refused with this code.
+    pub(crate) fn calls_answered(&self, error: &str) -> Vec<Call> {
+        let state = self.shared.lock();
+        let refused = state.calls.iter().filter(|call| call.answer["error"] == error);
+        refused.cloned().collect()
+    }
+
     /// What was posted to response URLs.
     pub(crate) fn responses(&self) -> Vec<Value> {
         self.shared.lock().responses.clone()
@@ -444,7 +469,7 @@ impl State {
     /// Later ones are greater, as texts and as numbers.
     fn next_ts(&mut self) -> String {
         self.next += 1;
-        format!("{}.{:06}", 1_700_000_000 + self.next, self.next)
+        format!("{}.{:06}", SystemClock.now().timestamp(), self.next)
     }
 
     fn mishap(&mut self, method: &str) -> Option<Mishap> {
@@ -500,8 +525,8 @@ impl State {
                     "real_name": name, "deleted": false, "is_bot": false } }),
                 None => refused("user_not_found"),
             },
-            "conversations.replies" => self.history(&text("channel"), Some(&text("ts")), &text("oldest")),
-            "conversations.history" => self.history(&text("channel"), None, &text("oldest")),
+            "conversations.replies" => self.history(input, Some(&text("ts"))),
+            "conversations.history" => self.history(input, None),
             _ => refused("unknown_method"),
         }
     }
@@ -553,7 +578,11 @@ impl State {
         json!({ "ok": true, "channel": channel, "ts": ts, "text": said.text, "message": as_history(said) })
     }
 
-    fn history(&self, channel: &str, thread: Option<&str>, oldest: &str) -> Value {
+    /// Pages of `limit` messages: of a thread the oldest first, of a channel the newest first, as Slack gives them.
+    fn history(&self, input: &Value, thread: Option<&str>) -> Value {
+        let text = |key: &str| input[key].as_str().unwrap_or_default();
+        let (channel, oldest, latest) = (text("channel"), text("oldest"), text("latest"));
+        let inclusive = text("inclusive") == "true";
         let mut rows: Vec<Value> = self
             .messages
             .iter()
@@ -562,13 +591,23 @@ impl State {
                 Some(root) => said.ts == root || said.thread.as_deref() == Some(root),
                 None => said.thread.is_none() || said.thread.as_deref() == Some(&said.ts),
             })
-            .filter(|said| oldest.is_empty() || said.ts.as_str() > oldest)
+            .filter(|said| oldest.is_empty() || said.ts.as_str() > oldest || (inclusive && said.ts == oldest))
+            .filter(|said| latest.is_empty() || said.ts.as_str() < latest || (inclusive && said.ts == latest))
             .map(as_history)
             .collect();
         if thread.is_none() {
             rows.reverse();
         }
-        json!({ "ok": true, "messages": rows, "has_more": false })
+        let from: usize = text("cursor").parse().unwrap_or(0);
+        let limit: usize = text("limit").parse().unwrap_or(100);
+        let more = rows.len() > from + limit;
+        let page: Vec<Value> = rows.into_iter().skip(from).take(limit).collect();
+        let next = if more {
+            (from + limit).to_string()
+        } else {
+            String::new()
+        };
+        json!({ "ok": true, "messages": page, "has_more": more, "response_metadata": { "next_cursor": next } })
     }
 }
 
