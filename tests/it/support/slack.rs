@@ -730,8 +730,8 @@ async fn socket(request: HttpRequest, body: web::Payload, shared: Data<Shared>) 
                             break;
                         }
                     }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                     Some(Ok(_)) => {}
-                    Some(Err(_)) | None => break,
                 },
             }
         }
