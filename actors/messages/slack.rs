@@ -1,4 +1,4 @@
-//! What the Slack connector is told by its sockets. Knows the domain only.
+//! What the Slack listener is told by the sockets. Knows the domain only.
 
 use actix::prelude::*;
 
@@ -66,7 +66,7 @@ pub struct Pressed {
 
 /// Take a message in: make it durable, or pass it over by the rules.
 ///
-/// Sender: the sockets, and the look at what was missed. Handler: the Slack connector. Answer: done; the socket acknowledges then.
+/// Sender: the sockets, and the look at what was missed. Handler: the Slack listener. Answer: done; the socket acknowledges then.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct HearMessage {
@@ -78,21 +78,21 @@ pub struct HearMessage {
 
 /// Carry a slash command out.
 ///
-/// Sender: the sockets. Handler: the Slack connector. Answer: words that only whoever typed it sees.
+/// Sender: the sockets. Handler: the Slack listener. Answer: words that only whoever typed it sees.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<String, StoreError>")]
 pub struct HearCommand(pub HeardCommand);
 
 /// Carry out what a button stands for.
 ///
-/// Sender: the sockets. Handler: the Slack connector. Answer: done.
+/// Sender: the sockets. Handler: the Slack listener. Answer: done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct HearPress(pub Pressed);
 
 /// A socket was opened. There may have been a gap before it.
 ///
-/// Sender: the sockets. Handler: the Slack connector. Answer: nothing; it looks for what was missed.
+/// Sender: the sockets. Handler: the Slack listener. Answer: nothing; it looks for what was missed.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct SocketOpened;

@@ -173,3 +173,16 @@ fn on_error(error: BoxError, _: Arc<SlackHyperClient>, _: SlackClientEventsUserS
     tracing::warn!(reason = kind, "an event of Slack was not taken");
     HttpStatusCode::SERVICE_UNAVAILABLE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_panic_while_hearing_is_an_error_and_its_words_stay_here() {
+        let failed = unharmed::<()>(async { panic!("the words of a person") }).await;
+        let error = failed.expect_err("it fails");
+        assert!(!error.to_string().contains("person"), "{error}");
+        assert_eq!(unharmed(async { Ok(7) }).await.ok(), Some(7));
+    }
+}

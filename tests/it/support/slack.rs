@@ -488,7 +488,7 @@ impl State {
         }
         let text = |key: &str| input[key].as_str().unwrap_or_default().to_owned();
         match method {
-            "auth.test" => json!({ "ok": true, "url": "https://acme.slack.com/", "team": "Acme", "user": "light",
+            "auth.test" => json!({ "ok": true, "url": "https://acme.example/", "team": "Acme", "user": "light",
                 "team_id": TEAM, "user_id": BOT, "bot_id": "BBOT" }),
             "apps.connections.open" => {
                 if self.deaf_to_sockets {

@@ -86,6 +86,8 @@ const CALLED: &[(&str, &str)] = &[
     ("Runner", "runner"),
     ("StoreDoor", "store"),
     ("AbsentClient", "absent client"),
+    ("SlackListener", "Slack listener"),
+    ("SlackSender", "Slack sender"),
 ];
 
 #[test]
