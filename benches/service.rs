@@ -64,7 +64,8 @@ fn chat(plan: &Plan, table: &mut Table) {
         let slack = FakeSlack::start();
         (0..20).for_each(|n| slack.knows(&format!("U{n}"), &format!("person-{n}")));
         let service = Service::start_with(folder.path(), SECRET, &slack.env());
-        slack.connected(2).await;
+        slack.connected(4).await;
+        slack.spreads();
         for round in 0..plan.rounds {
             let begun = Instant::now();
             let before = slack.ack_count();

@@ -20,8 +20,10 @@ use super::hear;
 use super::web::SlackWeb;
 use crate::messages::slack::{HearCommand, HearMessage, HearPress, SocketOpened};
 
-/// Two sockets: while Slack renews one, the other hears on.
-const SOCKETS: u32 = 2;
+/// Each socket hears one thing at a time, until that is on disk, and Slack gives each event to one of them: four take a burst of
+/// a thousand messages in within Slack's three seconds, and while Slack renews one, the others hear on. Slack allows ten, and
+/// while they are opened anew there are twice as many.
+const SOCKETS: u32 = 4;
 /// Seconds between two tries to open a socket that was refused.
 const RETRY: u64 = 2;
 /// Seconds between two pings.

@@ -410,7 +410,7 @@ async fn who_slack_does_not_name_is_called_by_id_and_a_status_it_refuses_is_a_re
 #[actix::test]
 async fn sockets_come_back_and_what_was_missed_is_heard_once() {
     let office = Office::open().await;
-    office.slack.connected(2).await;
+    office.slack.connected(4).await;
     let ts = office.says("D1", "U1", None, "hello").await;
     // Slack announces it, then says nothing at all.
     for (round, leaves) in [FakeSlack::disconnects, FakeSlack::hangs_up].into_iter().enumerate() {
@@ -421,7 +421,7 @@ async fn sockets_come_back_and_what_was_missed_is_heard_once() {
         office
             .slack
             .until("new sockets", |slack| {
-                (slack.sockets_ever() >= before + 2).then_some(())
+                (slack.sockets_ever() >= before + 4).then_some(())
             })
             .await;
         office
@@ -661,10 +661,11 @@ async fn no_line_of_the_log_holds_the_ticket_of_a_socket_a_token_or_what_was_sai
     let office = Office::open_with(&[("SLACK_ALLOWED_USERS", "U1")], "").await;
     let ts = office.says("D1", "U1", None, "hello").await;
     office.says("D2", "U666", None, "my-own-secret").await;
+    office.slack.connected(4).await;
     office.slack.hangs_up();
     office
         .slack
-        .until("new sockets", |slack| (slack.sockets_ever() >= 3).then_some(()))
+        .until("new sockets", |slack| (slack.sockets_ever() > 4).then_some(()))
         .await;
     office.slack.refuses_sockets(true);
     office.slack.disconnects();
@@ -711,8 +712,9 @@ fn the_manifest_is_made_for_this_deployment() {
 #[actix::test]
 async fn a_burst_is_acknowledged_while_slow_work_is_under_way() {
     let office = Office::open().await;
-    office.slack.connected(2).await;
+    office.slack.connected(4).await;
     let clock = SystemClock::shared();
+    office.slack.spreads();
     let before = office.slack.ack_count();
     let begun = clock.now();
     for n in 0..1_000 {

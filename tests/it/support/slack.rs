@@ -121,6 +121,9 @@ struct State {
     next: u64,
     refuses_tokens: bool,
     deaf_to_sockets: bool,
+    spreads: bool,
+    /// Envelopes and other texts so far.
+    sent: usize,
 }
 
 impl Shared {
@@ -298,10 +301,21 @@ impl FakeSlack {
         id
     }
 
-    /// Sends any text over the newest socket; with no socket open, nobody hears it.
+    /// Sends each envelope over the next socket from now on, as Slack does; before that, over the newest.
+    pub(crate) fn spreads(&self) {
+        self.shared.lock().spreads = true;
+    }
+
+    /// Sends any text over one socket; with no socket open, nobody hears it.
     pub(crate) fn sends_text(&self, text: &str) {
-        let state = self.shared.lock();
-        if let Some((_, socket)) = state.sockets.last() {
+        let mut state = self.shared.lock();
+        state.sent += 1;
+        let at = match state.sockets.len() {
+            0 => return,
+            open if state.spreads => state.sent % open,
+            open => open - 1,
+        };
+        if let Some((_, socket)) = state.sockets.get(at) {
             let _ = socket.send(Frame::Text(text.to_owned()));
         }
     }
