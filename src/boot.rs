@@ -229,6 +229,11 @@ fn warn_about(settings: &Settings) {
     if settings.managed_repos.rule().is_empty() {
         tracing::warn!("no repository is managed, so every delivery is filtered: set MANAGED_REPOS (managed_repos)");
     }
+    if settings.slack.bot_token.is_some() && settings.slack.allowed_users.is_empty() {
+        tracing::warn!(
+            "everybody in the Slack workspace may give orders: set SLACK_ALLOWED_USERS (slack.allowed_users)"
+        );
+    }
 }
 
 /// Makes the state folder where it is not there.

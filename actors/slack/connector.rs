@@ -2,6 +2,7 @@
 //! desk and the Web API; no route and no store.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{Either, LocalBoxFuture, select};
 use serde_json::{Map, Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::missed::Missed;
 use super::names::Names;
@@ -175,6 +176,7 @@ impl Opening {
             clock: self.clock.clone(),
             heard_at: Cell::new(self.clock.now()),
             sockets: RefCell::default(),
+            turns: RefCell::default(),
             closed: Cell::new(false),
             identity,
         });
@@ -237,6 +239,8 @@ struct Room {
     /// When a socket last brought anything.
     heard_at: Cell<DateTime<Utc>>,
     sockets: RefCell<Held>,
+    /// Threads in which something is being heard.
+    turns: RefCell<HashMap<String, Rc<Mutex<()>>>>,
     closed: Cell<bool>,
 }
 
@@ -318,10 +322,24 @@ impl Room {
             thread: heard.thread,
             user: heard.user,
         };
-        self.desk
-            .hear(inbound, async |user: &str| self.names.of(user).await)
-            .await
-            .map(|_| ())
+        let thread = inbound.thread.as_ref().unwrap_or(&inbound.message);
+        let place = format!("{}/{thread}", inbound.channel);
+        let heard = self.desk.hear(inbound, async |user: &str| self.names.of(user).await);
+        self.in_turn(place, heard).await.map(|_| ())
+    }
+
+    /// What one thread says is heard one after the other, whichever sockets bring it: a name that has to be looked up must not
+    /// let the second sentence overtake the first.
+    async fn in_turn<T>(&self, place: String, work: impl Future<Output = T>) -> T {
+        let turn = Rc::clone(self.turns.borrow_mut().entry(place.clone()).or_default());
+        let held = turn.lock().await;
+        let done = work.await;
+        drop(held);
+        // One in the map and ours: nobody waits.
+        if Rc::strong_count(&turn) == 2 {
+            self.turns.borrow_mut().remove(&place);
+        }
+        done
     }
 
     /// Takes a slash command in. The answer proper follows when it is carried out; this one says that it was heard.

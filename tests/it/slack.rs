@@ -243,6 +243,32 @@ async fn nothing_of_a_stranger_is_kept_and_a_command_is_told_why() {
 }
 
 #[actix::test]
+async fn a_message_with_parts_of_tomorrow_is_heard_and_the_first_sentence_stays_the_first() {
+    let office = Office::open().await;
+    office.slack.connected(4).await;
+    office.slack.spreads();
+    let first = office.slack.writes("D1", "U1", None, "first");
+    let event = json!({
+        "type": "message", "channel": "D1", "user": "U1", "text": "first", "ts": first, "channel_type": "im",
+        "blocks": [{ "type": "of_tomorrow", "elements": 7 }], "metadata": { "event_type": "x", "event_payload": [1] },
+    });
+    let envelope = office.slack.sends_event(&event);
+    office.slack.acked(&envelope).await;
+    let more: Vec<_> = (0..8)
+        .map(|n| office.slack.says("D1", "U1", Some(&first), &format!("sentence {n}")))
+        .collect();
+    let said = office
+        .slack
+        .until("all answers", |slack| {
+            let said = slack.bot_says("D1");
+            (said.len() > more.len()).then_some(said)
+        })
+        .await;
+    assert_eq!(said[0].text, "You said first, ann.");
+    office.finish().await;
+}
+
+#[actix::test]
 async fn slash_commands_are_answered_so_that_only_their_author_sees_it() {
     let office = Office::open().await;
     let command = office.slack.slash("C1", "U1", "/status", "");
