@@ -12,6 +12,7 @@ pub mod messages;
 pub mod messaging;
 pub mod outbound;
 pub mod runs;
+pub mod slack;
 pub mod state;
 pub mod store;
 pub mod system;

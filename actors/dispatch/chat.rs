@@ -5,8 +5,8 @@
 
 use crate::domain::{Approval, ApprovalKind, RepoName};
 
-/// The commands, what each takes, and what they do.
-const COMMANDS: &[(&str, &str, &str)] = &[
+/// The commands of a chat: each word, what it takes (with a space before it), and what it does.
+pub const COMMANDS: &[(&str, &str, &str)] = &[
     ("approve", " [which]", "approve what waits for an answer"),
     ("reject", " [which] [reason]", "reject it"),
     ("status", "", "say what is running"),

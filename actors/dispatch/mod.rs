@@ -8,6 +8,7 @@ mod retry;
 mod router;
 
 pub use admission::{Ask, House, admit};
+pub use chat::COMMANDS as CHAT_COMMANDS;
 pub use commands::{Command, Heard, hear};
 pub use dispatcher::{Dispatcher, DispatcherDoors, DispatcherRules};
 pub use router::{Gates, GithubRoutes, Route, Routes, SlackRoutes, Target, route};

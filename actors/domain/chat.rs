@@ -52,6 +52,17 @@ pub struct LiveSession {
     pub user: String,
 }
 
+/// A thread in which somebody talks to us, and how far we heard it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatThread {
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+    /// The last message of a person that was recorded there.
+    pub last: super::DeliveryId,
+}
+
 /// What became of the order to record a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageRecorded {

@@ -15,8 +15,8 @@ pub struct EffectsQueued;
 
 /// Perform one act at a platform.
 ///
-/// Sender: the replier of that platform, after the attempt was written down. Handler: the platform's client, such as the GitHub client;
-/// for a platform that is not configured the absent client.
+/// Sender: the replier of that platform, after the attempt was written down. Handler: the platform's client, the GitHub client or
+/// the Slack sender; for a platform that is not configured the absent client.
 /// Answer: the platform's word for what now exists, or why not and whether to try again.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Performed, OutboundFault>")]

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, ChatPlace, Decided, Decision, DefinitionHash, DeliveryDetail,
-    DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq,
-    LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, ChatPlace, ChatThread, Decided, Decision, DefinitionHash,
+    DeliveryDetail, DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter,
+    EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded,
     Redelivered, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step,
     StoredEffect, StoredEvent, Subject, WebhookHealth, WebhookMessage, WorkflowName,
 };
@@ -73,6 +73,20 @@ pub struct SessionsIn {
     pub thread: String,
     /// One in which nothing was said since this instant is over.
     pub live_since: DateTime<Utc>,
+}
+
+/// Read the threads in which a person talked to us last, to look for what was said there while nobody listened.
+///
+/// Sender: a chat connector, after a gap. Handler: the store. Answer: at most `limit` threads, the latest first.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<ChatThread>>")]
+pub struct LatestThreads {
+    /// The platform.
+    pub platform: Source,
+    /// Only those in which something was said since this instant.
+    pub since: DateTime<Utc>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// End conversations: the next message begins a new one.

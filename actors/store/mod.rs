@@ -14,17 +14,17 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page, RawBody,
-    Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, ListApprovals,
-    ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
-    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage,
-    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook, SettleDeliveries,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff,
-    TakeQueuedRuns, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
+    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
+    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
+    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow,
+    SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -72,6 +72,8 @@ orders! {
     record_message(RecordMessage) -> MessageRecorded;
     /// Reads the conversations that go on in a thread.
     sessions_in(SessionsIn) -> Vec<LiveSession>;
+    /// Reads the threads in which a person talked to us last, the latest first.
+    latest_threads(LatestThreads) -> Vec<ChatThread>;
     /// Ends conversations.
     end_sessions(EndSessions) -> usize;
     /// Reads events that wait to be routed, oldest first.

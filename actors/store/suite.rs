@@ -84,6 +84,7 @@ suite! {
     an_idempotency_key_is_claimed_answered_and_forgotten,
     a_chat_message_its_conversation_and_its_line_are_one_order,
     a_conversation_falls_silent_and_is_ended_by_word,
+    the_threads_of_the_latest_conversations_are_known_with_their_last_message,
     a_run_is_told_the_newest_fifty_lines_in_order,
     a_prompt_loses_its_buttons_wherever_it_is_answered,
     a_question_goes_before_chatter,
@@ -2504,6 +2505,34 @@ mod claims {
             .count();
         assert_eq!(fresh, 1);
         assert_eq!(house.live("3.0", 10).await.len(), 1);
+    }
+
+    pub(super) async fn the_threads_of_the_latest_conversations_are_known_with_their_last_message(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let latest = async |since: i64, limit: usize| {
+            let order = LatestThreads {
+                platform: Source::Slack,
+                since: at(since),
+                limit,
+            };
+            let found = house.0.latest_threads(order).await.expect("read").into_iter();
+            let found = found.map(|found| (found.channel, found.thread, found.last.to_string()));
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(latest(0, 10).await, []);
+        house.hears_at("m-1", "1.0", "U1", 1, 0).await;
+        house.hears_at("m-2", "2.0", "U1", 2, 10).await;
+        house.hears_at("m-3", "1.0", "U2", 3, 20).await;
+        house.hears_at("m-4", "1.0", "U1", 1, 30).await;
+        let of = |thread: &str, last: &str| ("C1".to_owned(), thread.to_owned(), last.to_owned());
+        assert_eq!(latest(0, 10).await, [of("1.0", "m-4"), of("2.0", "m-2")]);
+        assert_eq!(latest(0, 1).await, [of("1.0", "m-4")]);
+        assert_eq!(latest(11, 10).await, [of("1.0", "m-4")]);
+        // One that was ended counts as well: who was answered there may go on there.
+        house
+            .ends(SessionsToEnd::OfMessage("m-4".parse().expect("an id")))
+            .await;
+        assert_eq!(latest(0, 1).await, [of("1.0", "m-4")]);
     }
 
     pub(super) async fn a_conversation_falls_silent_and_is_ended_by_word(ground: impl Ground) {

@@ -14,6 +14,7 @@ mod runs;
 mod runs_flow;
 mod runs_stored;
 mod settings;
+mod slack;
 mod support;
 mod tidy;
 mod trust;

@@ -8,9 +8,10 @@ use super::columns::{get, millis, rows, text, time, word};
 use super::events;
 use super::fault::Fault;
 use crate::domain::{
-    ChatLine, ChatPlace, ChatRole, DeliveryId, LiveSession, MessageRecorded, Recorded, SessionId, SessionsToEnd,
+    ChatLine, ChatPlace, ChatRole, ChatThread, DeliveryId, LiveSession, MessageRecorded, Recorded, SessionId,
+    SessionsToEnd,
 };
-use crate::messages::store::{RecordMessage, SessionsIn};
+use crate::messages::store::{LatestThreads, RecordMessage, SessionsIn};
 
 /// What was said is kept so long after the last word.
 const KEPT: TimeDelta = TimeDelta::days(7);
@@ -161,6 +162,36 @@ pub(super) fn live_in(db: &Connection, order: &SessionsIn) -> Result<Vec<LiveSes
         });
     }
     Ok(live)
+}
+
+/// The threads in which somebody talked to us last, each with the last message heard there.
+pub(super) fn latest(db: &Connection, order: &LatestThreads) -> Result<Vec<ChatThread>, Fault> {
+    // Conversations that ended by word or by silence count as well: who was answered there may go on there.
+    let mut statement = db.prepare_cached(
+        "WITH latest AS (
+             SELECT seq, channel, thread, last_activity_at FROM chat_sessions INDEXED BY chat_sessions_by_activity
+             WHERE active IN (0, 1) AND platform = ?1 AND last_activity_at >= ?2
+             ORDER BY last_activity_at DESC LIMIT ?3)
+         SELECT channel, thread, message_id AS last, max(line.seq) AS newest
+         FROM latest JOIN chat_messages line INDEXED BY chat_messages_of_session ON line.session_seq = latest.seq
+         WHERE line.role = 'user' AND line.message_id IS NOT NULL
+         GROUP BY channel, thread ORDER BY newest DESC LIMIT ?4",
+    )?;
+    let mut found = statement.query(params![
+        order.platform.as_str(),
+        millis(order.since),
+        rows(order.limit.saturating_mul(4)),
+        rows(order.limit)
+    ])?;
+    let mut threads = Vec::new();
+    while let Some(row) = found.next()? {
+        threads.push(ChatThread {
+            channel: get(row, "channel")?,
+            thread: get(row, "thread")?,
+            last: text(row, "last")?.parse()?,
+        });
+    }
+    Ok(threads)
 }
 
 /// Ends conversations. Says how many were going on.

@@ -42,17 +42,17 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page, RawBody,
-    Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, ListApprovals,
-    ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
-    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage,
-    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook, SettleDeliveries,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff,
-    TakeQueuedRuns, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
+    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
+    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
+    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow,
+    SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -409,6 +409,10 @@ impl Store for SqliteStore {
 
     fn sessions_in(&self, order: SessionsIn) -> Pending<Vec<LiveSession>> {
         self.read(move |db| chats::live_in(db, &order))
+    }
+
+    fn latest_threads(&self, order: LatestThreads) -> Pending<Vec<ChatThread>> {
+        self.read(move |db| chats::latest(db, &order))
     }
 
     fn end_sessions(&self, order: EndSessions) -> Pending<usize> {

@@ -92,6 +92,8 @@ const CALLED: &[(&str, &str)] = &[
     ("StateWriter", "state writer"),
     ("StoreDoor", "store"),
     ("AbsentClient", "absent client"),
+    ("SlackListener", "Slack listener"),
+    ("SlackSender", "Slack sender"),
 ];
 
 #[test]

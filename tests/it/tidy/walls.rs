@@ -85,6 +85,10 @@ const INSIDE: &[(&str, &[&str])] = &[
         "runs",
         &["clock", "domain", "house", "messages", "messaging", "workflows"],
     ),
+    (
+        "slack",
+        &["clock", "connectors", "domain", "house", "messages", "messaging"],
+    ),
     ("store", &["clock", "domain", "messages"]),
     ("state", &["clock", "diagnostics", "domain", "house", "messages"]),
     // Alone names every actor.
@@ -131,6 +135,9 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "library",
             "runs",
             "state",
+            "messaging",
+            "runs",
+            "slack",
             "store",
             "system",
             "workflows",
@@ -179,6 +186,12 @@ const OUTER_DOORS: Exceptions = &[
         "store",
         "proves the log of a database file, without a server",
     ),
+    (
+        "src/cli/slack.rs",
+        "dispatch",
+        "the manifest names the commands that are understood",
+    ),
+    ("src/cli/slack.rs", "slack", "prints the manifest, without a server"),
     (
         "src/cli/backup.rs",
         "store",
@@ -304,6 +317,8 @@ const PURE: &[&str] = &[
     "actors/messaging/mention.rs",
     "actors/messaging/mrkdwn.rs",
     "actors/messaging/replies.rs",
+    "actors/slack/hear.rs",
+    "actors/slack/manifest.rs",
 ];
 
 #[test]
@@ -361,6 +376,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("clap", &["src/cli/", "src/demo/"]),
     ("saphyr_parser", &["actors/yaml.rs"]),
+    ("slack_morphism", &["actors/slack/"]),
     ("rust_embed", &["actors/workflows/load.rs"]),
     ("tracing_subscriber", &["src/logging.rs"]),
     ("indicatif", &["src/demo/"]),
