@@ -47,6 +47,12 @@ impl EnvelopeSink {
                 MailboxError::Closed => StoreError::Closed,
                 MailboxError::Timeout => StoreError::Busy,
             })??;
+        self.announce(recorded);
+        Ok(recorded)
+    }
+
+    /// Tells the dispatcher of an event that became durable together with something else, in an order of its own.
+    pub fn announce(&self, recorded: Recorded) {
         if let Recorded::Fresh(seq) = recorded
             && self.knock.first()
         {
@@ -56,7 +62,6 @@ impl EnvelopeSink {
                 self.knock.answer();
             }
         }
-        Ok(recorded)
     }
 }
 

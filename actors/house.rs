@@ -1,4 +1,4 @@
-//! Exit bells and the knocker: how the house learns that an actor is gone, and an actor that something waits. Knows no actor by name.
+//! Exit bells, the knocker and nudges: how the house learns that an actor is gone, and an actor that something waits. Knows no actor by name.
 //!
 //! A supervised actix actor that panics is not revived: its address is dead for ever and says nothing. So each long-lived
 //! actor owns a [`Bell`], which rings when the actor is dropped, by a panic too; boot listens and stops the process.
@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix::prelude::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Makes bells that all ring in one place.
@@ -76,6 +77,46 @@ impl Knock {
     /// Called by the listener *before* it reads what waits: whoever knocks after that is heard again.
     pub fn answer(&self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Doors behind which all listeners of one nudge live.
+#[derive(Debug, Clone)]
+pub struct Nudges<M>(Vec<Recipient<M>>)
+where
+    M: Message + Send,
+    M::Result: Send;
+
+impl<M> Nudges<M>
+where
+    M: Message + Copy + Send,
+    M::Result: Send,
+{
+    /// Tells each. One whose mailbox is full is about to look anyway: a nudge carries nothing that is not in the store.
+    pub fn nudge(&self, what: M) {
+        for door in &self.0 {
+            let _ = door.try_send(what);
+        }
+    }
+}
+
+impl<M> FromIterator<Recipient<M>> for Nudges<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    fn from_iter<T: IntoIterator<Item = Recipient<M>>>(doors: T) -> Self {
+        Self(doors.into_iter().collect())
+    }
+}
+
+impl<M> From<Recipient<M>> for Nudges<M>
+where
+    M: Message + Send,
+    M::Result: Send,
+{
+    fn from(only: Recipient<M>) -> Self {
+        Self(vec![only])
     }
 }
 

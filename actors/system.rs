@@ -9,7 +9,7 @@ use crate::clock::SharedClock;
 use crate::connectors::SinkMaker;
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
-use crate::house::{Bells, Knock};
+use crate::house::{Bells, Knock, Nudges};
 use crate::library::{Librarian, LibraryRules};
 use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
@@ -18,18 +18,32 @@ use crate::messages::integrations::{
     PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
 };
 use crate::messages::library::ReadWorkflows;
-use crate::messages::outbound::EffectsQueued;
+use crate::messages::outbound::{EffectsQueued, Perform};
 use crate::messages::runs::{CancelRun, StartRun};
 use crate::messages::store::KeepDefinitions;
 use crate::outbound::{
-    DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Nudges, Replier, ReplierDoors,
+    AbsentClient, Backoff, DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Platform, Replier,
+    ReplierDoors,
 };
 use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
 
-/// Effects of so many lanes leave at the same time.
-const LANES: usize = 32;
+/// The outbox towards GitHub.
+const GITHUB: Platform = Platform {
+    name: "GitHub",
+    kinds: "github.",
+    backoff: Backoff::DAYS,
+    most_lanes: 32,
+};
+
+/// The outbox towards Slack. Its client holds the pace of a channel, about one message a second.
+const SLACK: Platform = Platform {
+    name: "Slack",
+    kinds: "slack.",
+    backoff: Backoff::HOURS,
+    most_lanes: 32,
+};
 
 /// What the actors go by.
 pub struct SystemConfig {
@@ -47,6 +61,8 @@ pub struct SystemConfig {
     pub deliveries: DeliveryConfig,
     /// Where automatic commits go.
     pub git: GitConfig,
+    /// The Slack client; absent: what is meant for Slack is kept as undeliverable.
+    pub slack: Option<Recipient<Perform>>,
 }
 
 /// What the delivery retrier is asked for.
@@ -111,7 +127,7 @@ pub struct System {
     librarian: Addr<Librarian>,
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
-    replier: Addr<Replier>,
+    repliers: Vec<Addr<Replier>>,
     retrier: Addr<DeliveryRetrier>,
     git: Addr<GitCommitter>,
     state: Addr<StateWriter>,
@@ -139,24 +155,32 @@ impl System {
         let door = StoreDoor::new(Arc::clone(&store)).start();
         let state = start_state(config.state, clock, bells)?;
         let github = GithubClient::new(config.github, clock.clone(), bells.bell("github client")).start();
-        let replier = Replier::new(
-            ReplierDoors {
+        let slack = config.slack.unwrap_or_else(|| {
+            AbsentClient::new("no Slack credentials: set SLACK_BOT_TOKEN and SLACK_APP_TOKEN")
+                .start()
+                .recipient()
+        });
+        let replier = |platform: Platform, perform: Recipient<Perform>, bell: &'static str| {
+            let doors = ReplierDoors {
                 due: door.clone().recipient(),
+                result_of: door.clone().recipient(),
                 claim: door.clone().recipient(),
                 settle: door.clone().recipient(),
-                perform: github.clone().recipient(),
-            },
-            clock.clone(),
-            LANES,
-            bells.bell("replier"),
-        )
-        .start();
+                perform,
+            };
+            Replier::new(doors, clock.clone(), platform, bells.bell(bell)).start()
+        };
+        let repliers = vec![
+            replier(GITHUB, github.clone().recipient(), "replier"),
+            replier(SLACK, slack, "slack replier"),
+        ];
         let (retrier, git) = start_deliveries(config.deliveries, config.git, &state, &door, clock, bells);
-        let nudges = Nudges::new(
-            vec![replier.clone().recipient(), retrier.clone().recipient()],
-            bells.bell("nudges"),
-        )
-        .start();
+        let nudges: Nudges<_> = repliers
+            .iter()
+            .map(|replier| replier.clone().recipient())
+            .chain([retrier.clone().recipient()])
+            .collect();
+        let delivery_channel = config.runs.delivery_channel.clone();
         // Keeper and supervisor nudge one another: the keeper's address is there before it is.
         let keeper_to_be = Context::<GateKeeper>::new();
         let supervisor = RunSupervisor::new(
@@ -168,7 +192,7 @@ impl System {
                 list: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
-                effects: nudges.clone().recipient(),
+                effects: nudges.clone(),
                 thread: github.clone().recipient(),
                 token: github.clone().recipient(),
                 gates: keeper_to_be.address().recipient(),
@@ -183,9 +207,14 @@ impl System {
             escalate: door.clone().recipient(),
             load: door.clone().recipient(),
             start_run: supervisor.clone().recipient(),
-            effects: nudges.clone().recipient(),
+            effects: nudges.clone(),
         };
-        let keeper = keeper_to_be.run(GateKeeper::new(gate_doors, clock.clone(), bells.bell("gate keeper")));
+        let keeper = keeper_to_be.run(GateKeeper::new(
+            gate_doors,
+            delivery_channel.as_deref(),
+            clock.clone(),
+            bells.bell("gate keeper"),
+        ));
         let librarian = Librarian::new(
             config.library,
             config.dispatcher.catalog.clone(),
@@ -203,10 +232,12 @@ impl System {
                 open_retry: door.clone().recipient(),
                 load: door.clone().recipient(),
                 gates: door.clone().recipient(),
+                gates_here: door.clone().recipient(),
+                end_sessions: door.clone().recipient(),
                 switched_off: door.clone().recipient(),
                 runs: door.recipient(),
                 start_run: supervisor.clone().recipient(),
-                effects_queued: nudges.recipient(),
+                effects_queued: nudges,
                 knock: knock.clone(),
             },
             config.dispatcher,
@@ -220,7 +251,7 @@ impl System {
             librarian,
             supervisor,
             keeper,
-            replier,
+            repliers,
             retrier,
             git,
             state,
@@ -280,11 +311,14 @@ impl System {
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
-            let replier = self.replier.send(AwaitQuiet).await.unwrap_or(0);
+            let mut replies = 0;
+            for replier in &self.repliers {
+                replies += replier.send(AwaitQuiet).await.unwrap_or(0);
+            }
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
             let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((librarian, dispatcher, supervisor, keeper, replier, retrier, git, state));
+            let now = Some((librarian, dispatcher, supervisor, keeper, replies, retrier, git, state));
             if now == before {
                 return;
             }
@@ -294,16 +328,19 @@ impl System {
 
     /// Puts everything down, in the order of the flow. Nothing is lost: what is not done is in the store.
     pub async fn finish(&self) {
-        for finished in [
+        let mut all = vec![
             self.librarian.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,
-            self.replier.send(Finish).await,
-            self.retrier.send(Finish).await,
-            self.git.send(Finish).await,
-            self.state.send(Finish).await,
-        ] {
+        ];
+        for replier in &self.repliers {
+            all.push(replier.send(Finish).await);
+        }
+        all.push(self.retrier.send(Finish).await);
+        all.push(self.git.send(Finish).await);
+        all.push(self.state.send(Finish).await);
+        for finished in all {
             if finished.is_err() {
                 tracing::warn!("an actor was gone before it could finish; what it had is taken up at the next start");
             }

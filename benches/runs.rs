@@ -177,7 +177,7 @@ impl House {
             list: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.clone().recipient(),
-            effects: deaf.clone().recipient(),
+            effects: deaf.clone().recipient().into(),
             thread: deaf.clone().recipient(),
             token: deaf.clone().recipient(),
             gates: deaf.recipient(),

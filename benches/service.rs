@@ -13,6 +13,7 @@ use firstlight::cli::fixtures::{Details, payload};
 
 use support::load::{Load, Shot, fire};
 use support::processes::{Ceiling, Service, ceiling_main};
+use support::slack::FakeSlack;
 use support::table::Table;
 
 const SECRET: &str = "a webhook secret of the benchmark";
@@ -41,10 +42,51 @@ fn main() {
     };
     let mut table = Table::default();
     throughput(&plan, &mut table);
+    chat(&plan, &mut table);
     for events in plan.filled {
         filled(*events, &mut table);
     }
     table.print();
+}
+
+/// Bursts of 1,000 messages in 100 threads, all said at once, while each of them starts a run that takes its time. Slack waits 3 s
+/// for an acknowledgement, which follows the commit.
+fn chat(plan: &Plan, table: &mut Table) {
+    const CHAT: &str = "# Takes its time.\nname: chat\ndescription: Takes its time\ntrigger: message\nphases:\n  - name: think\n    \
+                        label: Think\n    type: script\n    run: sleep 2\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let workflows = folder.path().join("mine/workflows");
+    std::fs::create_dir_all(&workflows).expect("made");
+    std::fs::write(workflows.join("chat.yaml"), CHAT).expect("written");
+    std::fs::write(folder.path().join("firstlight.yaml"), "workflows: {overlay: ./mine}\n").expect("written");
+    let (mut last, mut memory) = (Vec::new(), Vec::new());
+    actix_rt::System::new().block_on(async {
+        let slack = FakeSlack::start();
+        (0..20).for_each(|n| slack.knows(&format!("U{n}"), &format!("person-{n}")));
+        let service = Service::start_with(folder.path(), SECRET, &slack.env());
+        slack.connected(4).await;
+        slack.spreads();
+        for round in 0..plan.rounds {
+            let begun = Instant::now();
+            let before = slack.ack_count();
+            for n in 0..1_000 {
+                let thread = format!("1700000000.{:06}", n % 100);
+                let user = format!("U{}", n % 20);
+                slack.says("D1", &user, Some(&thread), &format!("message {n} of burst {round}"));
+            }
+            slack
+                .until("all acknowledgements", |slack| {
+                    (slack.ack_count() >= before + 1_000).then_some(())
+                })
+                .await;
+            last.push(begun.elapsed().as_secs_f64());
+            memory.push(service.rss_mb());
+        }
+        drop(service);
+        slack.stop().await;
+    });
+    table.at_most_of("1,000 Slack messages at once: the last one acknowledged, s", &last, 3.0);
+    table.tell("RSS after each such burst, MB", &memory);
 }
 
 /// A delivery of the fixture, signed once; every request gets an id of its own.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Actor;
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
 use actors::dispatch::DispatcherRules;
@@ -14,8 +15,10 @@ use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
 use actors::library::LibraryRules;
+use actors::messaging::AllowedUsers;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
+use actors::slack::{SlackConnector, SlackDoors, SlackSender, SlackWeb, SlackWebConfig};
 use actors::state::StateConfig;
 use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
@@ -133,8 +136,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let _ = rustls::crypto::ring::default_provider().install_default();
     actix_rt::spawn(collect_metrics(clock.clone()));
     let (bells, belfry) = Bells::hang();
+    let slack = slack_web(settings, &clock)?;
     let config = SystemConfig {
         dispatcher: DispatcherRules {
+            public_url: settings.server.public_url.as_ref().map(ToString::to_string),
             routes: settings.routes.clone(),
             managed: managed.clone(),
             catalog: SharedCatalog::new(catalog),
@@ -146,6 +151,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         state: StateConfig::of(state_dir),
         deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
         git: git(settings),
+        slack: slack.clone().map(|web| {
+            let sender = SlackSender::new(web, clock.clone(), bells.bell("slack sender"));
+            sender.start().recipient()
+        }),
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
@@ -162,7 +171,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             .to_owned(),
         trusted_proxies(settings),
         state_dir.join("runs"),
-        clock,
+        clock.clone(),
     );
     shared.metrics_public = settings.metrics.public;
     shared.public_url = settings.server.public_url.as_ref().map(|url| url.url().clone());
@@ -172,6 +181,10 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         registry.register(Box::new(http_door(settings, &system, &shared)))?;
     } else {
         tracing::info!("no HTTP listener: github.enabled is false (server.always: true opens it anyway)");
+    }
+    match slack {
+        Some(web) => registry.register(Box::new(slack_connector(settings, web, &system, clock, bells)))?,
+        None => tracing::info!("Slack is off: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set"),
     }
     registry.start_all(&system.sink()).await?;
     shared.set_ready(true);
@@ -298,6 +311,11 @@ fn warn_about(settings: &Settings) {
     if settings.managed_repos.rule().is_empty() {
         tracing::warn!("no repository is managed, so every delivery is filtered: set MANAGED_REPOS (managed_repos)");
     }
+    if settings.slack.bot_token.is_some() && settings.slack.allowed_users.is_empty() {
+        tracing::warn!(
+            "everybody in the Slack workspace may give orders: set SLACK_ALLOWED_USERS (slack.allowed_users)"
+        );
+    }
 }
 
 /// Makes the state folder where it is not there.
@@ -376,6 +394,36 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
     )
 }
 
+/// The Web API, where both tokens are set; one without the other is a mistake of the settings.
+fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
+    let (Some(bot_token), Some(app_token)) = (&settings.slack.bot_token, &settings.slack.app_token) else {
+        return Ok(None);
+    };
+    let config = SlackWebConfig {
+        api_url: settings.slack.api_url.to_string(),
+        bot_token: bot_token.clone(),
+        app_token: app_token.clone(),
+    };
+    SlackWeb::new(&config, clock.clone()).map(Some)
+}
+
+fn slack_connector(
+    settings: &Settings,
+    web: SlackWeb,
+    system: &System,
+    clock: SharedClock,
+    bells: Bells,
+) -> SlackConnector {
+    let allowed = AllowedUsers::new(settings.slack.allowed_users.iter().map(ToString::to_string));
+    let door = system.store_door()();
+    let doors = SlackDoors {
+        record: door.clone().recipient(),
+        sessions: door.clone().recipient(),
+        latest: door.recipient(),
+    };
+    SlackConnector::new(web, allowed, doors, clock, bells)
+}
+
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     let networks = settings.server.trusted_proxies.clone();
     Box::new(move |address| networks.iter().any(|network| network.contains(address)))
@@ -427,6 +475,7 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.phases_at_once = settings.concurrency.max_phases.get();
     config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
     config.bot_name = settings.github.bot_name.to_string();
+    config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
     config.phase_timeout = settings.runs.phase_timeout.duration();
     config.run_deadline = settings.runs.deadline.duration();

@@ -13,9 +13,7 @@ use crate::settings::LogFormat;
 /// Begins to log. `level` is a level such as `info`; it has been checked with the settings.
 /// A second call in one process changes nothing.
 pub fn start(level: &str, format: LogFormat) {
-    // The lines of libraries about their workers and sessions say nothing that ours do not.
-    let filter =
-        EnvFilter::try_new(format!("{level},actix_server=warn,rmcp=warn")).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(level);
     let json = match format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -40,13 +38,28 @@ pub fn start(level: &str, format: LogFormat) {
     };
 }
 
+/// What is logged at this level. The server library's own lines about its workers say nothing that ours do not. The Slack
+/// library's lines, and those of what it stands on, hold the addresses of sockets, which open them, and whole messages.
+#[must_use]
+pub fn filter(level: &str) -> EnvFilter {
+    let quiet = [
+        "actix_server=warn",
+        "rmcp=warn",
+        "slack_morphism=off",
+        "tungstenite=off",
+        "tokio_tungstenite=off",
+    ]
+    .join(",");
+    EnvFilter::try_new(format!("{level},{quiet}")).unwrap_or_else(|_| EnvFilter::new(format!("info,{quiet}")))
+}
+
 /// Begins to log into a file, as text: for a command that has the terminal for itself.
 ///
 /// # Errors
 /// When the file cannot be made.
 pub fn start_in_file(path: &Path) -> std::io::Result<()> {
     let file = Mutex::new(File::create(path)?);
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info,actix_server=warn"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter("info"));
     let _ = lines.with_target(false).with_ansi(false).with_writer(file).try_init();
     Ok(())
 }

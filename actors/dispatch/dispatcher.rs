@@ -13,23 +13,25 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::admission::{Ask, House, admit};
+use super::chat;
 use super::retry;
-use super::router::{Route, Routes, Target, route};
+use super::router::{Gates, Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
     Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened,
-    Overlap, Reaction, ReplyTo, Responder, RunContext, RunFilter, RunId, RunStatus, RunSummary, Source, StoredEvent,
-    TriggerType, Via, Workflow,
+    Overlap, Reaction, ReplyTo, Responder, RunContext, RunFilter, RunId, RunStatus, RunSummary, SessionsToEnd, Source,
+    StoredEvent, TriggerType, Via, Workflow,
 };
-use crate::house::{Bell, Knock};
+use crate::house::{Bell, Knock, Nudges};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched, NotRetried, RetryRun};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled, SettleEvents, Settled, Settlement,
-    StoreError, StoreResult, SwitchedOff,
+    Answer, EndSessions, GatesHere, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled,
+    SettleEvents, Settled, Settlement, StoreError, StoreResult, SwitchedOff,
 };
+use crate::messaging::replies;
 use crate::workflows::SharedCatalog;
 
 /// How many events one turn takes from the store, and so how many share a transaction.
@@ -68,13 +70,17 @@ pub struct DispatcherDoors {
     /// The store.
     pub gates: Recipient<OpenGates>,
     /// The store.
+    pub gates_here: Recipient<GatesHere>,
+    /// The store.
+    pub end_sessions: Recipient<EndSessions>,
+    /// The store.
     pub switched_off: Recipient<SwitchedOff>,
     /// The store.
     pub runs: Recipient<ListRuns>,
     /// The run supervisor.
     pub start_run: Recipient<StartRun>,
     /// The replier.
-    pub effects_queued: Recipient<EffectsQueued>,
+    pub effects_queued: Nudges<EffectsQueued>,
     /// Answered before each look at what waits.
     pub knock: Knock,
 }
@@ -90,6 +96,8 @@ pub struct DispatcherRules {
     pub catalog: SharedCatalog,
     /// The name people call us by in comments.
     pub bot_name: String,
+    /// Where the dashboard is, for links to it; without a slash at the end.
+    pub public_url: Option<String>,
 }
 
 /// The actor.
@@ -307,19 +315,26 @@ impl Inner {
             let _ = self.doors.start_run.try_send(StartRun);
         }
         if settled.iter().any(|one| one.effects > 0) {
-            let _ = self.doors.effects_queued.try_send(EffectsQueued);
+            self.doors.effects_queued.nudge(EffectsQueued);
         }
     }
 
     /// `None`: a rule panicked. One bad event must not stop those behind it.
     async fn decide(&self, event: &StoredEvent, switched_off: &BTreeSet<String>) -> StoreResult<Option<Settlement>> {
-        let gates = self.gates_for(event).await?;
+        let here = self.gates_for(event).await?;
+        let all = self.gates_elsewhere(event).await?;
         let routed = catch_unwind(AssertUnwindSafe(|| {
-            route(&event.envelope, &self.rules.routes, &gates, &self.rules.bot_name)
+            let gates = Gates { here: &here, all: &all };
+            route(&event.envelope, &self.rules.routes, gates, &self.rules.bot_name)
         }));
         let Ok(routed) = routed else { return Ok(None) };
         let status = match routed {
             Route::Status => Some(self.live_runs(event).await?),
+            Route::Runs => Some(self.latest_runs().await?),
+            Route::Reset => {
+                self.end_session(event).await?;
+                None
+            }
             _ => None,
         };
         let settled = catch_unwind(AssertUnwindSafe(|| {
@@ -329,6 +344,13 @@ impl Inner {
     }
 
     async fn gates_for(&self, event: &StoredEvent) -> StoreResult<Vec<Approval>> {
+        if let ReplyTo::SlackThread { channel, thread, .. } = &event.envelope.reply_to {
+            let here = GatesHere {
+                channel: channel.clone(),
+                thread: thread.clone(),
+            };
+            return ask(&self.doors.gates_here, here).await;
+        }
         // Only what people say can be an answer; everything else is spared the question.
         match (event.envelope.kind, event.envelope.thread()) {
             (EventType::CommentCreated | EventType::Message, Some(subject)) => {
@@ -336,6 +358,43 @@ impl Inner {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// All that waits, for a chat message that answers something of another place.
+    async fn gates_elsewhere(&self, event: &StoredEvent) -> StoreResult<Vec<Approval>> {
+        let envelope = &event.envelope;
+        if envelope.kind != EventType::Message {
+            return Ok(Vec::new());
+        }
+        if !matches!(
+            chat::read(&envelope.body),
+            chat::Order::Approve(_) | chat::Order::Reject(..)
+        ) {
+            return Ok(Vec::new());
+        }
+        ask(&self.doors.gates, OpenGates { subject: None }).await
+    }
+
+    /// Ends the conversation that this message belongs to. Repeated after a crash, it finds it ended.
+    async fn end_session(&self, event: &StoredEvent) -> StoreResult<()> {
+        let envelope = &event.envelope;
+        let which = match &envelope.reply_to {
+            ReplyTo::SlackPerson { channel, user } => SessionsToEnd::OfPerson {
+                platform: envelope.source,
+                channel: channel.clone(),
+                user: user.clone(),
+            },
+            _ => SessionsToEnd::OfMessage(envelope.id.clone()),
+        };
+        ask(&self.doors.end_sessions, EndSessions(which)).await.map(|_| ())
+    }
+
+    async fn latest_runs(&self) -> StoreResult<Vec<RunSummary>> {
+        let filter = RunFilter {
+            limit: 10,
+            ..RunFilter::default()
+        };
+        Ok(ask(&self.doors.runs, ListRuns(filter)).await?.0.items)
     }
 
     async fn live_runs(&self, event: &StoredEvent) -> StoreResult<Vec<RunSummary>> {
@@ -366,6 +425,14 @@ impl Inner {
             Route::Status => {
                 settlement.outcome = "answered: status".into();
                 settlement.effects = say(event, status_text(status.unwrap_or_default()), None);
+            }
+            Route::Runs => {
+                settlement.outcome = "answered: runs".into();
+                settlement.effects = say(event, runs_text(status.unwrap_or_default()), None);
+            }
+            Route::Reset => {
+                settlement.outcome = "session ended".into();
+                settlement.effects = say(event, "Session reset. Starting fresh.".into(), None);
             }
             Route::Answer {
                 approval,
@@ -411,7 +478,22 @@ impl Inner {
             context,
             overlap,
             reaction,
+            conversation,
         } = target;
+        // A run about a repository belongs to that, wherever it was asked for.
+        let thread = match context.0.get("repo") {
+            Some(_) if envelope.kind == EventType::Message => None,
+            _ => envelope.thread(),
+        };
+        let reply_to = match &envelope.reply_to {
+            // What a run says outlives the moment in which one person looks.
+            ReplyTo::SlackPerson { channel, .. } => ReplyTo::SlackThread {
+                channel: channel.clone(),
+                thread: String::new(),
+                message: None,
+            },
+            other => other.clone(),
+        };
         let catalog = self.rules.catalog.current();
         let admitted = admit(
             Ask {
@@ -424,7 +506,7 @@ impl Inner {
                 context,
                 trigger,
                 who: envelope.sender.clone(),
-                event: Some((envelope.id.clone(), envelope.thread(), envelope.reply_to.clone())),
+                event: Some((envelope.id.clone(), thread, reply_to)),
                 overlap,
                 at: settlement.at,
             },
@@ -435,12 +517,13 @@ impl Inner {
             },
         );
         match admitted {
-            Ok(run) => {
+            Ok(mut run) => {
                 settlement.outcome = format!("routed to {workflow}");
                 settlement.effects = reaction
                     .map(|content| react(event, content))
                     .into_iter()
                     .flatten()
+                    .chain(self.acknowledge(event, &mut run, conversation))
                     .collect();
                 if asked_by_a_person {
                     let text = format!(
@@ -457,6 +540,58 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// In a chat: a sign of life for a turn of a conversation, and for any other run a message that later tells its progress.
+    fn acknowledge(&self, event: &StoredEvent, run: &mut NewRun, conversation: bool) -> Option<NewEffect> {
+        let ReplyTo::SlackThread {
+            channel,
+            thread,
+            message,
+        } = run.reply_to.clone()
+        else {
+            return None;
+        };
+        if conversation {
+            let effect = Effect::SlackTyping {
+                channel,
+                thread,
+                message: message?,
+                on: true,
+            };
+            return Some(new_effect(
+                event,
+                &format!("event:{}/typing", event.envelope.id),
+                effect,
+            ));
+        }
+        let about = match (&run.repo, run.number) {
+            (Some(repo), Some(number)) => format!(" for {repo}#{number}"),
+            (Some(repo), None) => format!(" for {repo}"),
+            (None, _) => String::new(),
+        };
+        let title = format!("`{}`{about}", run.workflow);
+        let link = self.rules.public_url.as_ref().map(|url| {
+            let url = url.trim_end_matches('/');
+            format!(
+                "[Follow it on the dashboard]({url}/admin/?run={}&tab=workflows)",
+                run.id
+            )
+        });
+        let key = format!("run:{}/progress", run.id);
+        let words = [Some(format!("Starting {title} …")), link.clone()];
+        let text = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let progress = serde_json::json!({ "message": key, "title": title, "link": link });
+        run.context.0.insert("_progress".into(), progress);
+        let effect = Effect::SlackMessage {
+            channel,
+            thread,
+            text: replies::in_one(&text),
+            said: None,
+        };
+        let mut effect = new_effect(event, &key, effect);
+        effect.run = Some(run.id);
+        Some(effect)
     }
 
     fn set_aside(&self, event: &StoredEvent) -> Settlement {
@@ -569,15 +704,16 @@ impl Inner {
     }
 }
 
-/// Who speaks in an event. The association is GitHub's own word; chat has none.
+/// Who speaks in an event. The association is GitHub's own word, the id is that of a chat; each door has one of them.
 fn responder(envelope: &EventEnvelope) -> Responder {
     Responder {
         association: envelope.author_association.clone(),
+        slack_id: envelope.sender_id.clone().filter(|_| envelope.source == Source::Slack),
         ..Responder::named(
             envelope.sender.clone(),
             match envelope.source {
                 Source::Github => Via::Github,
-                _ => Via::Slack,
+                Source::Slack => Via::Slack,
             },
         )
     }
@@ -633,15 +769,19 @@ fn tell(event: &StoredEvent, settled: &Settled) {
 
 /// A reply where the event came from; nothing where nobody listens.
 fn say(event: &StoredEvent, text: String, once: Option<&str>) -> Vec<NewEffect> {
+    let key = once.map_or_else(|| format!("event:{}/reply", event.envelope.id), str::to_owned);
     let ReplyTo::IssueComment { repo, number, .. } = &event.envelope.reply_to else {
-        return Vec::new();
+        let said = replies::say(&event.envelope.reply_to, &text, None);
+        let numbered = said.into_iter();
+        return numbered
+            .map(|(piece, effect)| new_effect(event, &format!("{key}{piece}"), effect))
+            .collect();
     };
     let effect = Effect::GithubComment {
         repo: repo.clone(),
         number: *number,
         body: text,
     };
-    let key = once.map_or_else(|| format!("event:{}/reply", event.envelope.id), str::to_owned);
     vec![new_effect(event, &key, effect)]
 }
 
@@ -687,7 +827,18 @@ fn status_text(runs: &[RunSummary]) -> String {
     if runs.is_empty() {
         return "No tasks currently running.".into();
     }
-    let mut text = String::from("At work here:\n\n");
+    listed("At work here:", runs)
+}
+
+fn runs_text(runs: &[RunSummary]) -> String {
+    if runs.is_empty() {
+        return "There are no runs yet.".into();
+    }
+    listed("The latest runs:", runs)
+}
+
+fn listed(head: &str, runs: &[RunSummary]) -> String {
+    let mut text = format!("{head}\n\n");
     for run in runs {
         let phase = run
             .current_phase

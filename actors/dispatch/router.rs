@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::chat::{self, Aim, Meant, Order, Verb};
 use super::commands::{self, Command, Heard, hear};
 use crate::domain::{
-    Approval, ApprovalId, ApprovalKind, Decision, EventEnvelope, EventType, Overlap, Reaction, RunContext, Source,
-    WorkflowName,
+    Approval, ApprovalId, ApprovalKind, Decision, EventEnvelope, EventType, Overlap, Reaction, ReplyTo, RunContext,
+    Source, WorkflowName,
 };
 
 /// A label that marks an issue as a finding of a security scan.
@@ -125,6 +126,10 @@ pub enum Route {
     },
     /// A reply that names the live runs.
     Status,
+    /// A reply that names the latest runs.
+    Runs,
+    /// The conversation ends; the next message begins a new one.
+    Reset,
     /// Nothing, with the reason.
     Ignore(String),
 }
@@ -140,11 +145,22 @@ pub struct Target {
     pub overlap: Overlap,
     /// An acknowledgement on what asked.
     pub reaction: Option<Reaction>,
+    /// A turn of a conversation: its answer is the message, and nothing is said about the run itself.
+    pub conversation: bool,
 }
 
-/// The first rule that fits decides. `gates`: the questions that wait in the event's thread, newest first.
+/// The questions that wait for an answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gates<'a> {
+    /// Those of the event's thread, newest first.
+    pub here: &'a [Approval],
+    /// All, newest first, for an answer that was given elsewhere; only a chat message may be one.
+    pub all: &'a [Approval],
+}
+
+/// The first rule that fits decides.
 #[must_use]
-pub fn route(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot_name: &str) -> Route {
+pub fn route(envelope: &EventEnvelope, routes: &Routes, gates: Gates<'_>, bot_name: &str) -> Route {
     let github = &routes.github;
     let plain = |workflow: &Option<WorkflowName>, overlap| {
         start(named(workflow), envelope, overlap, None, &[]).unwrap_or_else(|| not_routed(envelope))
@@ -167,8 +183,8 @@ pub fn route(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot_
         EventType::PrMerged => plain(&github.pr_merged, Overlap::Join),
         EventType::PrReviewSubmitted => plain(&github.pr_review_submitted, Overlap::Queue),
         EventType::PrReviewCommentCreated => plain(&github.pr_review_comment, Overlap::Queue),
-        EventType::CommentCreated => on_comment(envelope, routes, gates, bot_name),
-        EventType::Message => on_message(envelope, routes, gates, bot_name),
+        EventType::CommentCreated => on_comment(envelope, routes, gates.here, bot_name),
+        EventType::Message => on_message(envelope, &routes.slack, gates),
     }
 }
 
@@ -230,27 +246,103 @@ fn on_comment(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot
     })
 }
 
-fn on_message(envelope: &EventEnvelope, routes: &Routes, gates: &[Approval], bot_name: &str) -> Route {
-    if let Some(answer) = reply_gate(gates, envelope) {
+/// In a chat whatever reaches us is said to us; the connector has decided who may, and has stripped the mention.
+fn on_message(envelope: &EventEnvelope, routes: &SlackRoutes, gates: Gates<'_>) -> Route {
+    let order = chat::read(&envelope.body);
+    // A question for words is answered by any words of its thread; but who wants out is let out.
+    if !matches!(order, Order::Reset | Order::Help | Order::Status | Order::Runs)
+        && let Some(answer) = reply_gate(gates.here, envelope)
+    {
         return answer;
     }
-    // The connector has stripped the mention: whatever reaches us in chat is said to us.
-    let heard = match hear(&format!("@{bot_name} {}", envelope.body), bot_name) {
-        Heard::Words(_) | Heard::Nothing => Heard::Words(envelope.body.clone()),
-        heard => heard,
+    let say = |text: String| Route::Say { text, once: None };
+    let decide = |which: Option<String>, decision, response, verb| match chat::meant(
+        which.as_deref(),
+        gates.here,
+        gates.all,
+        verb,
+    ) {
+        Meant::One(gate) => Route::Answer {
+            approval: gate.id,
+            decision,
+            response,
+            words: false,
+        },
+        Meant::Unclear(list) => say(list),
+        Meant::Nothing => say("No pending approval found.".into()),
     };
-    obey(heard, envelope, gates, bot_name, |wish| {
-        let slack = &routes.slack;
-        match wish {
-            Wish::Build => &slack.build,
-            Wish::Explore => &slack.explore,
-            Wish::Triage => &slack.triage,
-            Wish::Review => &slack.review,
-            Wish::SecurityReview => &slack.security,
-            Wish::Words => &slack.chat,
+    match order {
+        Order::Approve(which) => decide(which, Decision::Approved, None, "approve"),
+        Order::Reject(which, reason) => decide(which, Decision::Rejected, reason, "reject"),
+        Order::Status => Route::Status,
+        Order::Runs => Route::Runs,
+        Order::Reset => Route::Reset,
+        Order::Help => say(chat::help()),
+        Order::RunWhat => {
+            say("Which workflow? Write `run <workflow>`, and `owner/repo#number` behind it where it needs one.".into())
         }
-        .clone()
-    })
+        Order::Misspelt(word, nearest) => say(format!(
+            "I do not know `{word}`. Did you mean `{nearest}`? `help` lists what I understand."
+        )),
+        Order::Run(name, aim) => aimed(Some(&name), envelope, aim).unwrap_or_else(|| not_routed(envelope)),
+        // A wish to build something that has no issue yet is talked over.
+        Order::Words | Order::Start(Verb::Build, None) => converse(envelope, routes),
+        Order::Start(_, None) => say(
+            "Which repository? Give me `owner/repo`, `owner/repo#number` or the address of an issue or pull request."
+                .into(),
+        ),
+        Order::Start(verb, Some(aim)) => {
+            let workflow = match verb {
+                Verb::Build => &routes.build,
+                Verb::Triage => &routes.triage,
+                Verb::Review => &routes.review,
+                Verb::Security => &routes.security,
+                Verb::Explore => &routes.explore,
+            };
+            aimed(named(workflow), envelope, Some(aim)).unwrap_or_else(|| {
+                say(
+                    "No workflow is configured for that here. The settings under `routes.slack` say which one starts."
+                        .into(),
+                )
+            })
+        }
+    }
+}
+
+/// A run about what a person named in a chat. What the issue says is looked up by whoever runs it.
+fn aimed(workflow: Option<&str>, envelope: &EventEnvelope, aim: Option<Aim>) -> Option<Route> {
+    let Route::Run(mut target) = start(workflow, envelope, Overlap::Queue, None, &[])? else {
+        return None;
+    };
+    if let Some(aim) = aim {
+        let context = &mut target.context.0;
+        context.remove("body");
+        context.insert("repo".into(), aim.repo.as_str().into());
+        if let Some(number) = aim.number {
+            context.insert("issueNumber".into(), number.into());
+            if aim.pull {
+                context.insert("prNumber".into(), number.into());
+            }
+        }
+    }
+    Some(Route::Run(target))
+}
+
+fn converse(envelope: &EventEnvelope, routes: &SlackRoutes) -> Route {
+    // A slash command is no turn of a conversation.
+    if matches!(envelope.reply_to, ReplyTo::SlackPerson { .. }) {
+        return Route::Say {
+            text: chat::help(),
+            once: None,
+        };
+    }
+    match start(named(&routes.chat), envelope, Overlap::Queue, None, &[]) {
+        Some(Route::Run(target)) => Route::Run(Target {
+            conversation: true,
+            ..target
+        }),
+        _ => not_routed(envelope),
+    }
 }
 
 /// What a person wants of a workflow, whatever it is called here.
@@ -347,6 +439,7 @@ fn start(
         context: RunContext(context),
         overlap,
         reaction,
+        conversation: false,
     }))
 }
 
@@ -385,6 +478,10 @@ fn context_of(envelope: &EventEnvelope) -> Map<String, Value> {
         "authorAssociation",
         envelope.author_association.clone().map_or(Value::Null, Value::String),
     );
+    if let ReplyTo::SlackThread { channel, thread, .. } = &envelope.reply_to {
+        put("channelId", channel.clone().into());
+        put("threadId", thread.clone().into());
+    }
     let trigger = if envelope.source == Source::Github {
         "webhook"
     } else {
@@ -441,6 +538,7 @@ mod tests {
             issue_number: Some(7),
             pr_number: kind.as_str().starts_with("pr").then_some(7),
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "badly".into(),
             title: Some("It broke".into()),
@@ -483,7 +581,15 @@ mod tests {
     }
 
     fn decide(envelope: &EventEnvelope, gates: &[Approval]) -> Route {
-        route(envelope, &routes(), gates, "last-light")
+        route(
+            envelope,
+            &routes(),
+            Gates {
+                here: gates,
+                all: gates,
+            },
+            "last-light",
+        )
     }
 
     fn workflow(route: Route) -> String {
@@ -672,7 +778,36 @@ mod tests {
             ..event(EventType::Message)
         };
         assert_eq!(workflow(decide(&message("how are you?"), &[])), "chat");
-        assert_eq!(workflow(decide(&message("build"), &[])), "build");
+        assert_eq!(
+            workflow(decide(&message("build"), &[])),
+            "chat",
+            "nothing to build is talked over"
+        );
+        let Route::Run(target) = decide(&message("build acme/docs#9"), &[]) else {
+            panic!("no run")
+        };
+        assert_eq!((target.workflow.as_str(), target.conversation), ("build", false));
+        assert_eq!(target.context.0["repo"], "acme/docs");
+        assert_eq!(target.context.0["issueNumber"], 9);
+        assert!(
+            !target.context.0.contains_key("body"),
+            "what the issue says is looked up"
+        );
+        assert_eq!(decide(&message("reset"), &[]), Route::Reset);
+        assert_eq!(decide(&message("runs"), &[]), Route::Runs);
+        for (text, told) in [
+            ("triage", "Which repository?"),
+            ("explore", "Which repository?"),
+            ("explore acme/docs#9", "No workflow is configured"),
+            ("stauts", "Did you mean `status`?"),
+            ("run", "Which workflow?"),
+            ("approve", "No pending approval found."),
+        ] {
+            let Route::Say { text: said, .. } = decide(&message(text), &[]) else {
+                panic!("{text}")
+            };
+            assert!(said.starts_with(told) || said.contains(told), "{text}: {said}");
+        }
         assert_eq!(decide(&message("status"), &[]), Route::Status);
         let Route::Run(target) = decide(&message("hello there"), &[]) else {
             panic!("no run")

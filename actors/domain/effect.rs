@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::closed_enum;
-use super::{Channel, DeliveryId, EffectKey, EffectSeq, IntegrationEvent, Priority, RepoName, RunId};
+use super::{ApprovalId, Channel, DeliveryId, EffectKey, EffectSeq, IntegrationEvent, Priority, RepoName, RunId};
 
 closed_enum! {
     /// GitHub's reactions that we use.
@@ -56,6 +56,78 @@ pub enum Effect {
         number: u64,
         /// Their names; those it already has stay.
         labels: Vec<String>,
+    },
+    /// A message in a Slack thread or channel.
+    #[serde(rename = "slack.message")]
+    SlackMessage {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+        /// Our words as they were written, for the transcript of the conversation; with the first piece of them. The
+        /// outbox keeps it apart.
+        #[serde(skip)]
+        said: Option<String>,
+    },
+    /// A question with an Approve and a Reject button.
+    #[serde(rename = "slack.approval")]
+    SlackApproval {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+        /// The question, which the buttons name.
+        approval: ApprovalId,
+    },
+    /// A question that is answered: its message loses the buttons.
+    #[serde(rename = "slack.approval_closed")]
+    SlackApprovalClosed {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn that takes the place of the message's text.
+        text: String,
+        /// Key of the effect that posted the message. Where that one never succeeded, this is a message of its own.
+        message: EffectKey,
+    },
+    /// Another text for a message that is there already, such as the progress of a run.
+    #[serde(rename = "slack.edit")]
+    SlackEdit {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message; empty: a message of its own.
+        thread: String,
+        /// mrkdwn that takes the place of the message's text.
+        text: String,
+        /// Key of the effect that posted the message. Where that one never succeeded, this is a message of its own.
+        message: EffectKey,
+    },
+    /// An answer that only one person sees.
+    #[serde(rename = "slack.ephemeral")]
+    SlackEphemeral {
+        /// Channel id.
+        channel: String,
+        /// User id.
+        user: String,
+        /// mrkdwn, escaped, at most 3,000 characters.
+        text: String,
+    },
+    /// A sign that we are at work on a message, or that we no longer are. It is worth one try and never a second.
+    #[serde(rename = "slack.typing")]
+    SlackTyping {
+        /// Channel id.
+        channel: String,
+        /// Timestamp of the thread's root message.
+        thread: String,
+        /// Timestamp of the message that asked.
+        message: String,
+        /// Begins, or ends.
+        on: bool,
     },
     /// An integration event, on its way to every webhook that subscribed when it is worked off. Each of them gets a
     /// [`Effect::WebhookDelivery`] of its own.
@@ -152,6 +224,12 @@ impl Effect {
             Self::GithubComment { .. } => "github.comment",
             Self::GithubReaction { .. } => "github.reaction",
             Self::GithubLabels { .. } => "github.labels",
+            Self::SlackMessage { .. } => "slack.message",
+            Self::SlackApproval { .. } => "slack.approval",
+            Self::SlackApprovalClosed { .. } => "slack.approval_closed",
+            Self::SlackEdit { .. } => "slack.edit",
+            Self::SlackEphemeral { .. } => "slack.ephemeral",
+            Self::SlackTyping { .. } => "slack.typing",
             Self::IntegrationEvent { .. } => "integration.event",
             Self::Notification { .. } => "integration.notification",
             Self::Notice { .. } => "integration.notice",
@@ -160,25 +238,57 @@ impl Effect {
         }
     }
 
-    /// The same with `words` where its text has `place`; acts without a text of ours stay as they are.
+    /// The same with `words` where its text has `place`; acts without a text of ours stay as they are. A chat's text is
+    /// escaped, and so are the words that it gets.
     #[must_use]
     pub fn with_words(mut self, place: &str, words: &str) -> Self {
-        if let Self::GithubComment { body, .. } = &mut self
-            && body.contains(place)
-        {
-            *body = body.replace(place, words);
+        let put = |text: &mut String, words: &str| {
+            if text.contains(place) {
+                *text = text.replace(place, words);
+            }
+        };
+        match &mut self {
+            Self::GithubComment { body, .. } => put(body, words),
+            Self::SlackMessage { text, said, .. } => {
+                put(text, &escaped(words));
+                if let Some(said) = said {
+                    put(said, words);
+                }
+            }
+            Self::SlackApproval { text, .. }
+            | Self::SlackApprovalClosed { text, .. }
+            | Self::SlackEdit { text, .. }
+            | Self::SlackEphemeral { text, .. } => put(text, &escaped(words)),
+            Self::GithubReaction { .. }
+            | Self::GithubLabels { .. }
+            | Self::SlackTyping { .. }
+            | Self::IntegrationEvent { .. }
+            | Self::Notification { .. }
+            | Self::Notice { .. }
+            | Self::WebhookDelivery { .. }
+            | Self::NotificationDelivery { .. } => {}
         }
         self
     }
 
-    /// Effects of one lane leave in order, one after the other; lanes do not wait for one another.
-    /// For GitHub it is the owner, because an installation and its limits belong to an owner.
+    /// Effects of one lane leave in order, one after the other; lanes do not wait for one another. For GitHub it is the
+    /// thread: who answers a thread out of order says nonsense, and one stubborn thread must not silence the others.
     #[must_use]
     pub fn lane(&self) -> String {
         match self {
-            Self::GithubComment { repo, .. } | Self::GithubReaction { repo, .. } | Self::GithubLabels { repo, .. } => {
-                format!("github:{}", repo.owner().to_ascii_lowercase())
+            Self::GithubComment { repo, number, .. }
+            | Self::GithubReaction { repo, number, .. }
+            | Self::GithubLabels { repo, number, .. } => {
+                format!("github:{}#{number}", repo.as_str().to_ascii_lowercase())
             }
+            Self::SlackMessage { channel, thread, .. }
+            | Self::SlackEdit { channel, thread, .. }
+            | Self::SlackTyping { channel, thread, .. } => format!("slack:{channel}/{thread}"),
+            // Somebody waits for the question: it does not stand in line behind chatter.
+            Self::SlackApproval { channel, thread, .. } | Self::SlackApprovalClosed { channel, thread, .. } => {
+                format!("slack:{channel}/{thread}/approvals")
+            }
+            Self::SlackEphemeral { channel, user, .. } => format!("slack:{channel}/@{user}"),
             Self::IntegrationEvent { name, .. } => format!("integration:{name}"),
             Self::Notification { channel, .. } => format!("integration:{channel}"),
             Self::Notice { about, .. } => format!("integration:notice:{about}"),
@@ -188,6 +298,13 @@ impl Effect {
         }
     }
 
+    /// What the lanes that share a platform's limit have in common: the part of the lane before the first slash. For
+    /// GitHub it is the owner, because an installation and its limits belong to an owner; for Slack the channel.
+    #[must_use]
+    pub fn pace(lane: &str) -> &str {
+        lane.split_once('/').map_or(lane, |(pace, _)| pace)
+    }
+
     /// Where it goes, for people: `acme/site#7`.
     #[must_use]
     pub fn target(&self) -> String {
@@ -195,6 +312,18 @@ impl Effect {
             Self::GithubComment { repo, number, .. }
             | Self::GithubReaction { repo, number, .. }
             | Self::GithubLabels { repo, number, .. } => format!("{repo}#{number}"),
+            Self::SlackMessage { channel, thread, .. }
+            | Self::SlackApproval { channel, thread, .. }
+            | Self::SlackApprovalClosed { channel, thread, .. }
+            | Self::SlackEdit { channel, thread, .. }
+            | Self::SlackTyping { channel, thread, .. } => {
+                if thread.is_empty() {
+                    channel.clone()
+                } else {
+                    format!("{channel}/{thread}")
+                }
+            }
+            Self::SlackEphemeral { channel, user, .. } => format!("{channel}/@{user}"),
             Self::IntegrationEvent { name, .. } => name.to_string(),
             Self::Notification { channel, .. } => channel.to_string(),
             Self::Notice { about, .. } => about.clone(),
@@ -232,6 +361,12 @@ impl Effect {
                 webhook: None,
             }),
             Self::GithubComment { .. }
+            | Self::SlackMessage { .. }
+            | Self::SlackApproval { .. }
+            | Self::SlackApprovalClosed { .. }
+            | Self::SlackEdit { .. }
+            | Self::SlackEphemeral { .. }
+            | Self::SlackTyping { .. }
             | Self::GithubReaction { .. }
             | Self::GithubLabels { .. }
             | Self::IntegrationEvent { .. }
@@ -239,6 +374,28 @@ impl Effect {
             | Self::Notice { .. } => None,
         }
     }
+}
+
+impl Effect {
+    /// Whether lanes of this kind go before others where not all can: somebody waits for the question, or has answered it.
+    #[must_use]
+    pub fn goes_first(kind: &str) -> bool {
+        matches!(kind, "slack.approval" | "slack.approval_closed")
+    }
+
+    /// The key of the act whose result this one builds on. That one is of the same lane and before it.
+    #[must_use]
+    pub fn builds_on(&self) -> Option<&EffectKey> {
+        match self {
+            Self::SlackApprovalClosed { message, .. } | Self::SlackEdit { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// Plain words as Slack's mrkdwn has them.
+fn escaped(words: &str) -> String {
+    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 closed_enum! {
@@ -336,4 +493,34 @@ pub enum AttemptOutcome {
         /// What to configure.
         error: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_for_a_place_are_escaped_where_a_chat_shows_them() {
+        let comment = Effect::GithubComment {
+            repo: "acme/site".parse().expect("valid"),
+            number: 7,
+            body: "So: {x}".into(),
+        };
+        let message = Effect::SlackMessage {
+            channel: "C1".into(),
+            thread: "1.0".into(),
+            text: "So: {x}".into(),
+            said: Some("So: {x}".into()),
+        };
+        let whisper = Effect::SlackEphemeral {
+            channel: "C1".into(),
+            user: "U1".into(),
+            text: "So: {x}".into(),
+        };
+        let put = |effect: Effect| effect.with_words("{x}", "a < b");
+        assert!(matches!(put(comment), Effect::GithubComment { body, .. } if body == "So: a < b"));
+        assert!(matches!(put(message), Effect::SlackMessage { text, said, .. }
+            if text == "So: a &lt; b" && said.as_deref() == Some("So: a < b")));
+        assert!(matches!(put(whisper), Effect::SlackEphemeral { text, .. } if text == "So: a &lt; b"));
+    }
 }

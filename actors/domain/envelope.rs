@@ -97,9 +97,22 @@ pub enum ReplyTo {
     SlackThread {
         /// Channel id.
         channel: String,
-        /// Timestamp of the thread's root message.
+        /// Timestamp of the thread's root message; empty: a message of its own in the channel.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         thread: String,
+        /// Timestamp of the message that asked, for a sign of life at it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
+    /// One person in a Slack channel; nobody else sees it.
+    SlackPerson {
+        /// Channel id.
+        channel: String,
+        /// User id.
+        user: String,
+    },
+    /// The channel named in slack.delivery_channel.
+    DeliveryChannel,
     /// Nobody listens.
     Nobody,
 }
@@ -126,6 +139,9 @@ pub struct EventEnvelope {
     pub pr_number: Option<u64>,
     /// Login or user name of whoever caused it; `unknown` if the payload does not say.
     pub sender: String,
+    /// Id of that one at a chat platform, where a name is freely chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_id: Option<String>,
     /// Whether that is a bot.
     pub sender_is_bot: bool,
     /// What was written: the issue's, pull request's, comment's or review's text.
@@ -152,10 +168,13 @@ impl EventEnvelope {
         match (&self.repo, self.issue_number.or(self.pr_number)) {
             (Some(repo), Some(number)) => Some(Subject::thread(repo, number)),
             _ => match &self.reply_to {
-                ReplyTo::SlackThread { channel, thread } => {
+                ReplyTo::SlackThread { channel, thread, .. } => {
                     Some(Subject::chat(self.source.as_str(), "slack", channel, thread))
                 }
-                ReplyTo::IssueComment { .. } | ReplyTo::Nobody => None,
+                ReplyTo::IssueComment { .. }
+                | ReplyTo::SlackPerson { .. }
+                | ReplyTo::DeliveryChannel
+                | ReplyTo::Nobody => None,
             },
         }
     }
@@ -209,6 +228,7 @@ mod tests {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "hi".into(),
             title: Some("It broke".into()),

@@ -284,6 +284,11 @@ uuid_id! {
 }
 
 uuid_id! {
+    /// A conversation with one person in one thread of a chat.
+    SessionId, "session id"
+}
+
+uuid_id! {
     /// A question that a paused run asks of a person.
     ApprovalId, "approval id"
 }

@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod chat;
 mod delivery;
 mod diagram;
 mod effect;
@@ -17,6 +18,7 @@ mod secret;
 mod workflow;
 
 pub use approval::*;
+pub use chat::*;
 pub use delivery::*;
 pub use diagram::*;
 pub use effect::*;

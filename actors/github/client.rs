@@ -22,7 +22,8 @@ use super::wire::{Answer, Ask, Wire};
 use crate::clock::SharedClock;
 use crate::domain::{Effect, Reaction, RepoName, Secret};
 use crate::house::Bell;
-use crate::messages::github::{GithubFault, MintToken, Perform, Performed, PhaseToken, ReadThread, Thread};
+use crate::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
+use crate::messages::outbound::{OutboundFault, Perform, Performed};
 
 /// GitHub asks for a second between writes (REST API, "Best practices", secondary limits).
 const BETWEEN_WRITES: TimeDelta = TimeDelta::seconds(1);
@@ -104,11 +105,11 @@ impl Actor for GithubClient {
 }
 
 impl Handler<Perform> for GithubClient {
-    type Result = ResponseFuture<Outcome<Performed>>;
+    type Result = ResponseFuture<Result<Performed, OutboundFault>>;
 
     fn handle(&mut self, order: Perform, _: &mut Context<Self>) -> Self::Result {
         let room = self.room.clone();
-        Box::pin(async move { survived(room.perform(&order)).await })
+        Box::pin(async move { survived(room.perform(&order)).await.map_err(OutboundFault::from) })
     }
 }
 
@@ -209,7 +210,13 @@ impl Room {
                 content,
             } => self.react(repo, *number, *comment_id, *content).await,
             Effect::GithubLabels { repo, number, labels } => self.label(repo, *number, labels).await,
-            Effect::IntegrationEvent { .. }
+            Effect::SlackMessage { .. }
+            | Effect::SlackApproval { .. }
+            | Effect::SlackApprovalClosed { .. }
+            | Effect::SlackEdit { .. }
+            | Effect::SlackEphemeral { .. }
+            | Effect::SlackTyping { .. }
+            | Effect::IntegrationEvent { .. }
             | Effect::Notification { .. }
             | Effect::Notice { .. }
             | Effect::WebhookDelivery { .. }

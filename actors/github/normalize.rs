@@ -84,6 +84,7 @@ pub fn normalize(taken: &Taken<'_>) -> Result<EventEnvelope, NotTaken> {
         issue_number: Some(number),
         pr_number: mapped.pr_number,
         sender: payload.sender_login().unwrap_or("unknown").to_owned(),
+        sender_id: None,
         sender_is_bot,
         body: mapped.body.unwrap_or_default().to_owned(),
         title: mapped.thread.title().map(str::to_owned),

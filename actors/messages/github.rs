@@ -4,8 +4,9 @@ use actix::prelude::*;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::outbound::OutboundFault;
 use super::store::StoreError;
-use crate::domain::{DeliveryId, Effect, EffectKey, RepoName, Secret, TokenProfile};
+use crate::domain::{DeliveryId, RepoName, Secret, TokenProfile};
 
 /// One webhook request, body read, nothing checked yet.
 ///
@@ -45,32 +46,6 @@ pub enum Verdict {
     Refused(StoreError),
 }
 
-/// Perform one act at GitHub.
-///
-/// Sender: the replier, after the attempt was written down. Handler: the GitHub client.
-/// Answer: GitHub's word for what now exists, or why not and whether to try again.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Performed, GithubFault>")]
-pub struct Perform {
-    /// The key; a comment carries it in a hidden marker.
-    pub key: EffectKey,
-    /// The act. One of the `github.*` kinds.
-    pub effect: Effect,
-    /// An attempt may have reached GitHub before: look for the marker first.
-    pub look_first: bool,
-    /// When the act was put into the outbox: nothing of it can be at GitHub before.
-    pub since: DateTime<Utc>,
-}
-
-/// What now exists at GitHub.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Performed {
-    /// The address of the comment, or a word for what was done.
-    pub result: String,
-    /// True when it was there already, from an attempt whose answer was lost.
-    pub found: bool,
-}
-
 /// Why GitHub did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GithubFault {
@@ -91,6 +66,18 @@ pub enum GithubFault {
     /// It will never succeed: the issue is gone or locked, the repository forbids it.
     #[error("{0}")]
     Never(String),
+}
+
+impl From<GithubFault> for OutboundFault {
+    fn from(fault: GithubFault) -> Self {
+        let words = fault.to_string();
+        match fault {
+            GithubFault::NoCredentials => Self::NoCredentials(words),
+            GithubFault::Wait { until, .. } => Self::Wait { until, why: words },
+            GithubFault::Retryable(_) => Self::Retryable(words),
+            GithubFault::Never(_) => Self::Never(words),
+        }
+    }
 }
 
 /// Read the open pull request or issue that a run is about, for its context, or for the commit that an answer holds for.

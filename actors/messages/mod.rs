@@ -10,4 +10,5 @@ pub mod integrations;
 pub mod library;
 pub mod outbound;
 pub mod runs;
+pub mod slack;
 pub mod store;

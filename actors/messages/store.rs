@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, Decided, Decision, DefinitionHash, DeliveryDetail,
-    DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectSeq, EventFilter, EventSeq, NewEffect, NewEvent,
-    NewRun, Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Responder, RunFilter, RunId, RunRecord,
-    RunStatus, RunSummary, Step, StoredEffect, StoredEvent, Subject, WebhookHealth, WebhookMessage, WorkflowName,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, ChatPlace, ChatThread, Decided, Decision, DefinitionHash,
+    DeliveryDetail, DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter,
+    EventSeq, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, Opened, Page, PhaseRecord, RawBody, Recorded,
+    Redelivered, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step,
+    StoredEffect, StoredEvent, Subject, WebhookHealth, WebhookMessage, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -39,6 +40,61 @@ pub type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Message)]
 #[rtype(result = "StoreResult<Recorded>")]
 pub struct RecordEvent(pub NewEvent);
+
+/// Make a chat message durable, in one transaction: the event, the conversation it belongs to, which is opened or goes on,
+/// and its line of the transcript (without our name in it).
+///
+/// Sender: the desk of a chat connector. Handler: the store. Answer: fresh with its position, seen before, or the
+/// conversation that goes on at this place in truth, for another try with that one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<MessageRecorded>")]
+pub struct RecordMessage {
+    /// The event; its raw payload names `session`.
+    pub event: NewEvent,
+    /// Where, and who.
+    pub place: ChatPlace,
+    /// The conversation that goes on there, or the id that a new one will have.
+    pub session: SessionId,
+    /// A conversation in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+}
+
+/// Read the conversations that go on in a thread.
+///
+/// Sender: the desk of a chat connector. Handler: the store. Answer: at most 100 of them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<LiveSession>>")]
+pub struct SessionsIn {
+    /// The platform.
+    pub platform: Source,
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+    /// One in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+}
+
+/// Read the threads in which a person talked to us last, to look for what was said there while nobody listened.
+///
+/// Sender: a chat connector, after a gap. Handler: the store. Answer: at most `limit` threads, the latest first.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<ChatThread>>")]
+pub struct LatestThreads {
+    /// The platform.
+    pub platform: Source,
+    /// Only those in which something was said since this instant.
+    pub since: DateTime<Utc>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// End conversations: the next message begins a new one.
+///
+/// Sender: the dispatcher, for the `reset` command. Handler: the store. Answer: how many were going on.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<usize>")]
+pub struct EndSessions(pub SessionsToEnd);
 
 /// Read events that were recorded and not settled, oldest first.
 ///
@@ -182,7 +238,7 @@ pub struct OpenRetry {
 }
 
 /// Take runs from the queue, oldest first, and mark them running. A run whose workflow and subject have a running or
-/// paused run is passed over.
+/// paused run is passed over. One that a chat message asked for brings what was said before, as `history` in its context.
 ///
 /// Sender: the run supervisor. Handler: the store. Answer: at most `free` runs.
 #[derive(Debug, Clone, Copy, Message)]
@@ -276,6 +332,18 @@ pub struct OpenGates {
     pub subject: Option<Subject>,
 }
 
+/// Read the questions that wait for an answer and whose run answers in this chat thread, newest first.
+///
+/// Sender: the dispatcher, for chat messages. Handler: the store. Answer: the open questions.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<Approval>>")]
+pub struct GatesHere {
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+}
+
 /// List questions, newest first, those that were answered too.
 ///
 /// Sender: API, dashboard, MCP. Handler: the store. Answer: a page.
@@ -364,7 +432,7 @@ pub struct SwitchWorkflow {
 
 /// Read effects whose time has come, in the order of the outbox, and those a crash left in flight.
 ///
-/// Sender: the replier, the delivery retrier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
+/// Sender: the repliers, the delivery retrier. Handler: the store. Answer: at most `limit` effects whose kind starts with `kinds`, and when the next one is due.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<DueEffects>")]
 pub struct ReadDueEffects {
@@ -372,6 +440,8 @@ pub struct ReadDueEffects {
     pub kinds: &'static str,
     /// Lanes that are at work already: skip them.
     pub busy_lanes: Vec<String>,
+    /// [Paces](crate::domain::Effect::pace) that take no more now: skip all of their lanes.
+    pub busy_paces: Vec<String>,
     /// Due at or before this instant.
     pub now: DateTime<Utc>,
     /// At most so many.
@@ -389,7 +459,7 @@ pub struct DueEffects {
 
 /// Write an attempt down before it is made.
 ///
-/// Sender: the replier, the delivery retrier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
+/// Sender: the repliers, the delivery retrier. Handler: the store. Answer: the number of the attempt, from 1; nothing if the effect is final already.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Option<u32>>")]
 pub struct ClaimEffect {
@@ -399,9 +469,17 @@ pub struct ClaimEffect {
     pub at: DateTime<Utc>,
 }
 
+/// Read what came of an effect.
+///
+/// Sender: the repliers, for an act that builds on another. Handler: the store. Answer: the far side's word; nothing while
+/// it is not done, or if there is no such effect.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Option<String>>")]
+pub struct ResultOf(pub EffectKey);
+
 /// Write down what became of an attempt.
 ///
-/// Sender: the replier, the delivery retrier. Handler: the store. Answer: done.
+/// Sender: the repliers, the delivery retrier. Handler: the store. Answer: done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<()>")]
 pub struct SettleEffect {

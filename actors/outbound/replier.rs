@@ -1,8 +1,8 @@
-//! Works the outbox off for GitHub: reads what is due, writes the attempt down, has it performed, writes down what became of it.
+//! Works the outbox off for one platform: reads what is due, writes the attempt down, has it performed, writes down what became of it.
 //! Knows domain, messages and clock; never who performs or who stores.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,17 +12,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
-use super::backoff;
+use super::backoff::Backoff;
 use crate::clock::SharedClock;
-use crate::domain::{AttemptOutcome, EffectSeq, StoredEffect};
+use crate::domain::{AttemptOutcome, Effect, EffectSeq, StoredEffect};
 use crate::house::Bell;
-use crate::messages::github::{GithubFault, Perform, Performed};
 use crate::messages::house::{AwaitQuiet, Finish};
-use crate::messages::outbound::EffectsQueued;
-use crate::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, SettleEffect, StoreResult};
+use crate::messages::outbound::{EffectsQueued, OutboundFault, Perform, Performed};
+use crate::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, ResultOf, SettleEffect, StoreResult};
 
-/// The kinds of effects that are worked off here.
-const KINDS: &str = "github.";
+/// So many lanes of one pace are at work at once: enough to keep its client busy, too few to take the room of other paces.
+const LANES_PER_PACE: usize = 4;
 /// Effects read at once. Several may be of one lane, of which one starts.
 const BATCH: usize = 64;
 /// Nudges carry nothing, so a mailbox that is full of them loses nothing.
@@ -31,29 +30,47 @@ const MAILBOX: usize = 64;
 const LONGEST_NAP: TimeDelta = TimeDelta::minutes(10);
 /// Waits after the store failed, growing from the first to the second.
 const STORE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// For whom a replier works.
+#[derive(Debug, Clone, Copy)]
+pub struct Platform {
+    /// Its name, for words: `GitHub`.
+    pub name: &'static str,
+    /// What the kinds of its effects start with: `github.`.
+    pub kinds: &'static str,
+    /// When what failed is tried again.
+    pub backoff: Backoff,
+    /// On so many lanes it works at the same time (at least one).
+    pub most_lanes: usize,
+}
+
 /// To whom the replier speaks.
 #[derive(Clone)]
 pub struct ReplierDoors {
     /// The store: what is due.
     pub due: Recipient<ReadDueEffects>,
+    /// The store: what came of the act that another builds on.
+    pub result_of: Recipient<ResultOf>,
     /// The store: an attempt is about to be made.
     pub claim: Recipient<ClaimEffect>,
     /// The store: what became of it.
     pub settle: Recipient<SettleEffect>,
-    /// The GitHub client.
+    /// The client of the platform.
     pub perform: Recipient<Perform>,
 }
 
-/// Delivers what the house says at GitHub. Handles [`EffectsQueued`], [`AwaitQuiet`] and [`Finish`].
+/// Delivers what the house says at one platform. Handles [`EffectsQueued`], [`AwaitQuiet`] and [`Finish`].
 ///
 /// Effects of one lane leave in order, one at a time; lanes do not wait for one another. An attempt is on disk before it is made,
 /// and a claimed attempt is always carried to its end: there is no timeout here, the client has its own.
 pub struct Replier {
     doors: ReplierDoors,
     clock: SharedClock,
-    most_lanes: usize,
+    platform: Platform,
     lanes: HashMap<String, Lane>,
-    /// Answers to [`GithubFault::Wait`] per effect: an attempt that was only told to wait is no failed try.
+    /// Paces whose platform asked for patience, until when.
+    held: HashMap<String, DateTime<Utc>>,
+    /// Answers to [`OutboundFault::Wait`] per effect: an attempt that was only told to wait is no failed try.
     waits: HashMap<EffectSeq, u32>,
     looking: bool,
     look_again: bool,
@@ -93,14 +110,18 @@ enum Carried {
 }
 
 impl Replier {
-    /// A replier that works on at most `most_lanes` lanes (at least one) at the same time.
+    /// A replier for this platform.
     #[must_use]
-    pub fn new(doors: ReplierDoors, clock: SharedClock, most_lanes: usize, bell: Bell) -> Self {
+    pub fn new(doors: ReplierDoors, clock: SharedClock, platform: Platform, bell: Bell) -> Self {
         Self {
             doors,
             clock,
-            most_lanes: most_lanes.max(1),
+            platform: Platform {
+                most_lanes: platform.most_lanes.max(1),
+                ..platform
+            },
             lanes: HashMap::new(),
+            held: HashMap::new(),
             waits: HashMap::new(),
             looking: false,
             look_again: false,
@@ -119,12 +140,28 @@ impl Replier {
         self.lanes.values().filter(|lane| matches!(lane, Lane::AtWork)).count()
     }
 
+    fn at_work_of(&self, pace: &str) -> usize {
+        let of_pace = |(lane, state): &(&String, &Lane)| matches!(state, Lane::AtWork) && Effect::pace(lane) == pace;
+        self.lanes.iter().filter(of_pace).count()
+    }
+
+    fn pace_is_busy(&self, pace: &str) -> bool {
+        self.held.contains_key(pace) || self.at_work_of(pace) >= LANES_PER_PACE
+    }
+
+    fn busy_paces(&self) -> Vec<String> {
+        let at_work = self.lanes.iter().filter(|(_, state)| matches!(state, Lane::AtWork));
+        let paces: HashSet<&str> = at_work.map(|(lane, _)| Effect::pace(lane)).collect();
+        let full = paces.into_iter().filter(|pace| self.at_work_of(pace) >= LANES_PER_PACE);
+        full.map(str::to_owned).chain(self.held.keys().cloned()).collect()
+    }
+
     /// Reads what is due, unless a look is on its way: then another follows it, so that no nudge is lost.
     fn look(&mut self, ctx: &mut Context<Self>) {
         if self.stop.asked.get() {
             return;
         }
-        if self.looking || self.at_work() >= self.most_lanes {
+        if self.looking || self.at_work() >= self.platform.most_lanes {
             self.look_again = true;
             return;
         }
@@ -133,9 +170,11 @@ impl Replier {
         let now = self.clock.now();
         self.lanes
             .retain(|_, lane| !matches!(lane, Lane::Until(at) if *at <= now));
+        self.held.retain(|_, until| *until > now);
         let order = ReadDueEffects {
-            kinds: KINDS,
+            kinds: self.platform.kinds,
             busy_lanes: self.lanes.keys().cloned().collect(),
+            busy_paces: self.busy_paces(),
             now,
             limit: BATCH,
         };
@@ -156,13 +195,15 @@ impl Replier {
         self.store_failures = 0;
         let full = read.due.len() >= BATCH;
         let mut begun = 0;
-        for effect in read.due {
-            if self.stop.asked.get() || self.at_work() >= self.most_lanes {
+        let mut due = read.due;
+        due.sort_by_key(|effect| !Effect::goes_first(effect.effect.kind()));
+        for effect in due {
+            if self.stop.asked.get() || self.at_work() >= self.platform.most_lanes {
                 break;
             }
             let lane = effect.effect.lane();
             // The first of a lane in the order of the outbox starts; the others wait behind it.
-            if self.lanes.contains_key(&lane) {
+            if self.lanes.contains_key(&lane) || self.pace_is_busy(Effect::pace(&lane)) {
                 continue;
             }
             self.lanes.insert(lane.clone(), Lane::AtWork);
@@ -180,7 +221,14 @@ impl Replier {
     fn carry(&mut self, lane: String, effect: StoredEffect, ctx: &mut Context<Self>) {
         let seq = effect.seq;
         let waits = self.waits.get(&seq).copied().unwrap_or(0);
-        let work = carry(effect, waits, self.doors.clone(), self.clock.clone(), self.stop.clone());
+        let work = carry(
+            effect,
+            waits,
+            self.platform,
+            self.doors.clone(),
+            self.clock.clone(),
+            self.stop.clone(),
+        );
         let work = AssertUnwindSafe(work)
             .catch_unwind()
             .map(|end| end.unwrap_or_else(|_| Carried::Stumbled("a panic; the log has it".to_owned())));
@@ -197,6 +245,9 @@ impl Replier {
                     replier.stumbles = 0;
                     if waited {
                         *replier.waits.entry(seq).or_insert(0) += 1;
+                        // A limit belongs to the pace: nobody of it need ask before that.
+                        let until = replier.held.entry(Effect::pace(&lane).to_owned()).or_insert(at);
+                        *until = at.max(*until);
                     }
                     // Its followers wait with it, as they do in the store: who answers a thread out of order says nonsense.
                     replier.lanes.insert(lane, Lane::Until(at));
@@ -236,7 +287,10 @@ impl Replier {
             Lane::Until(at) => Some(*at),
             Lane::AtWork => None,
         });
-        let at = lanes.chain(next).fold(now + LONGEST_NAP, DateTime::min);
+        let at = lanes
+            .chain(self.held.values().copied())
+            .chain(next)
+            .fold(now + LONGEST_NAP, DateTime::min);
         self.wake_in((at - now).to_std().unwrap_or_default(), ctx);
     }
 
@@ -277,7 +331,14 @@ fn growing(failures: u32) -> Duration {
 }
 
 /// One attempt at one effect, from the claim to the settled outcome.
-async fn carry(effect: StoredEffect, waits: u32, doors: ReplierDoors, clock: SharedClock, stop: Rc<Stop>) -> Carried {
+async fn carry(
+    effect: StoredEffect,
+    waits: u32,
+    platform: Platform,
+    doors: ReplierDoors,
+    clock: SharedClock,
+    stop: Rc<Stop>,
+) -> Carried {
     let claim = ClaimEffect {
         effect: effect.seq,
         at: clock.now(),
@@ -287,7 +348,16 @@ async fn carry(effect: StoredEffect, waits: u32, doors: ReplierDoors, clock: Sha
         Ok(None) => return Carried::Final,
         Err(error) => return Carried::Stumbled(error),
     };
+    let base = match effect.effect.builds_on() {
+        None => None,
+        Some(key) => match flat(doors.result_of.send(ResultOf(key.clone())).await) {
+            Ok(base) => base,
+            // The attempt is written down and was not made; it is taken up again like one that a crash cut off.
+            Err(error) => return Carried::Stumbled(error),
+        },
+    };
     let order = Perform {
+        base,
         key: effect.key.clone(),
         effect: effect.effect.clone(),
         look_first: attempt > 1,
@@ -296,18 +366,21 @@ async fn carry(effect: StoredEffect, waits: u32, doors: ReplierDoors, clock: Sha
     // A panic on the way counts as a failed try, so that one bad effect is given up like any other.
     let performed = match AssertUnwindSafe(doors.perform.send(order)).catch_unwind().await {
         Ok(Ok(performed)) => performed,
-        Ok(Err(gone)) => Err(GithubFault::Retryable(format!(
-            "the GitHub client does not answer: {gone}"
+        Ok(Err(gone)) => Err(OutboundFault::Retryable(format!(
+            "the {} client does not answer: {gone}",
+            platform.name
         ))),
-        Err(_) => Err(GithubFault::Retryable(
-            "a panic on the way to the GitHub client; the log has it".to_owned(),
-        )),
+        Err(_) => Err(OutboundFault::Retryable(format!(
+            "a panic on the way to the {} client; the log has it",
+            platform.name
+        ))),
     };
-    let waited = matches!(performed, Err(GithubFault::Wait { .. }));
-    let outcome = judge(performed, attempt.saturating_sub(waits), clock.now(), clock.chance());
+    let waited = matches!(performed, Err(OutboundFault::Wait { .. }));
+    let tries = attempt.saturating_sub(waits);
+    let outcome = judge(performed, tries, platform.backoff, clock.now(), clock.chance());
     say(&effect, attempt, &outcome);
 
-    // What GitHub has must be written down, or it would be done again. While the disk is full this waits, and only this lane with it.
+    // What the platform has must be written down, or it would be done again. While the disk is full this waits, and only this lane with it.
     let mut pause = STORE_PAUSE.0;
     loop {
         let order = SettleEffect {
@@ -338,23 +411,24 @@ async fn carry(effect: StoredEffect, waits: u32, doors: ReplierDoors, clock: Sha
 }
 
 /// What an answer of the client means for the outbox. `tries` counts this attempt and those that failed before it.
-fn judge(performed: Result<Performed, GithubFault>, tries: u32, now: DateTime<Utc>, chance: f64) -> AttemptOutcome {
+fn judge(
+    performed: Result<Performed, OutboundFault>,
+    tries: u32,
+    backoff: Backoff,
+    now: DateTime<Utc>,
+    chance: f64,
+) -> AttemptOutcome {
     match performed {
         Ok(done) => AttemptOutcome::Done { result: done.result },
-        Err(fault @ GithubFault::NoCredentials) => AttemptOutcome::Undeliverable {
-            error: fault.to_string(),
-        },
-        Err(GithubFault::Wait { until, why }) => {
-            let error = GithubFault::Wait { until, why }.to_string();
-            AttemptOutcome::Retry { at: until, error }
-        }
-        Err(GithubFault::Retryable(error)) => match backoff::next_try(tries, now, chance) {
+        Err(OutboundFault::NoCredentials(error)) => AttemptOutcome::Undeliverable { error },
+        Err(OutboundFault::Wait { until, why }) => AttemptOutcome::Retry { at: until, error: why },
+        Err(OutboundFault::Retryable(error)) => match backoff.next_try(tries, now, chance) {
             Some(at) => AttemptOutcome::Retry { at, error },
             None => AttemptOutcome::Dead {
                 error: format!("given up after {tries} tries: {error}"),
             },
         },
-        Err(GithubFault::Never(error)) => AttemptOutcome::Dead { error },
+        Err(OutboundFault::Never(error)) => AttemptOutcome::Dead { error },
     }
 }
 
@@ -444,12 +518,12 @@ mod tests {
         let now = DateTime::from_timestamp(1_700_000_000, 0).expect("a valid instant");
         let later = now + TimeDelta::minutes(7);
         let wait = || {
-            Err(GithubFault::Wait {
+            Err(OutboundFault::Wait {
                 until: later,
-                why: "busy".to_owned(),
+                why: "GitHub asks to wait".to_owned(),
             })
         };
-        let flaky = || Err(GithubFault::Retryable("no connection".to_owned()));
+        let flaky = || Err(OutboundFault::Retryable("no connection".to_owned()));
         for (performed, tries, expected) in [
             (
                 Ok(Performed {
@@ -460,7 +534,7 @@ mod tests {
                 "done url",
             ),
             (
-                Err(GithubFault::NoCredentials),
+                Err(OutboundFault::NoCredentials("no GitHub credentials".to_owned())),
                 1,
                 "undeliverable no GitHub credentials",
             ),
@@ -469,9 +543,9 @@ mod tests {
             (flaky(), 1, "retry in 1 no connection"),
             (flaky(), 4, "retry in 120 no connection"),
             (flaky(), 10, "dead given up after 10 tries: no connection"),
-            (Err(GithubFault::Never("gone".to_owned())), 1, "dead gone"),
+            (Err(OutboundFault::Never("gone".to_owned())), 1, "dead gone"),
         ] {
-            let told = match judge(performed, tries, now, 0.0) {
+            let told = match judge(performed, tries, Backoff::DAYS, now, 0.0) {
                 AttemptOutcome::Done { result } => format!("done {result}"),
                 AttemptOutcome::Retry { at, error } => format!("retry in {} {error}", (at - now).num_seconds()),
                 AttemptOutcome::Dead { error } => format!("dead {error}"),

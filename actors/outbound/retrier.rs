@@ -321,6 +321,7 @@ impl Desk {
         let order = ReadDueEffects {
             kinds: KINDS,
             busy_lanes: self.lanes.borrow().iter().cloned().collect(),
+            busy_paces: Vec::new(),
             now,
             limit: BATCH,
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::domain::{IntegrationEvent, OutputBy, PromptBy};
+use crate::house::Nudges;
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
@@ -32,6 +33,8 @@ pub struct RunsConfig {
     pub gates: BTreeSet<String>,
     /// The handle that people mention to answer a gate, without `@`. Default `last-light`.
     pub bot_name: String,
+    /// Id of the chat channel for runs that answer to no thread of their own; absent: they are silent. Default none.
+    pub delivery_channel: Option<String>,
     /// Ends a phase that names no timeout of its own. Default 30 minutes.
     pub phase_timeout: Duration,
     /// Ends a run that is at work longer than this since it was taken up; waiting for a person does not count. Default 6 hours.
@@ -72,6 +75,7 @@ impl RunsConfig {
             runtimes: BTreeMap::new(),
             gates: BTreeSet::new(),
             bot_name: "last-light".into(),
+            delivery_channel: None,
             phase_timeout: Duration::from_secs(30 * 60),
             run_deadline: Duration::from_secs(6 * 60 * 60),
             log_cap: 16 * 1024 * 1024,
@@ -121,7 +125,7 @@ pub struct RunDoors {
     /// The store: end a run from outside.
     pub end: Recipient<EndRun>,
     /// The replier: something waits in the outbox.
-    pub effects: Recipient<EffectsQueued>,
+    pub effects: Nudges<EffectsQueued>,
     /// The GitHub client: what the issue or pull request says, for a run that was started by its number alone.
     pub thread: Recipient<ReadThread>,
     /// The GitHub client: a token for a phase that asks for one.

@@ -129,12 +129,6 @@ impl Asking<'_> {
 
 /// The comment that tells people what is asked, by what rules, and how to answer. `anew`: why the question before lapsed.
 pub(crate) fn question_comment(asked: &NewApproval, bot: &str, anew: Option<&str>) -> String {
-    let mut words = String::new();
-    if let Some(reason) = anew {
-        words.push_str(&format!(
-            "The question before has lapsed: {reason}. It is asked anew.\n\n"
-        ));
-    }
     let (title, how) = match asked.kind {
         ApprovalKind::Approve => (
             "Approval needed",
@@ -142,7 +136,31 @@ pub(crate) fn question_comment(asked: &NewApproval, bot: &str, anew: Option<&str
         ),
         ApprovalKind::Reply => ("Answer needed", "Answer with a comment here.".to_owned()),
     };
-    words.push_str(&format!("**{title}: {}**\n\n{}\n\n{how}", asked.gate, asked.summary));
+    let lead = format!("**{title}: {}**", asked.gate);
+    paragraphs([&lapsed(anew), &lead, &asked.summary, &how, &fine_print(asked)])
+}
+
+/// The same for a chat, where buttons say how to answer with yes or no.
+pub(crate) fn question_in_chat(asked: &NewApproval, anew: Option<&str>) -> String {
+    let how = match asked.kind {
+        ApprovalKind::Approve => "",
+        ApprovalKind::Reply => "Answer with a message here.",
+    };
+    paragraphs([&lapsed(anew), &asked.summary, how, &fine_print(asked)])
+}
+
+fn paragraphs<const N: usize>(parts: [&str; N]) -> String {
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n\n")
+}
+
+fn lapsed(anew: Option<&str>) -> String {
+    anew.map(|reason| format!("The question before has lapsed: {reason}. It is asked anew."))
+        .unwrap_or_default()
+}
+
+/// By what rules.
+fn fine_print(asked: &NewApproval) -> String {
     let rules = &asked.rules;
     let mut fine_print = Vec::new();
     if rules.name_somebody() {
@@ -168,11 +186,7 @@ pub(crate) fn question_comment(asked: &NewApproval, bot: &str, anew: Option<&str
             "The answer holds for commit {short}; new commits make it lapse."
         ));
     }
-    if !fine_print.is_empty() {
-        words.push_str("\n\n");
-        words.push_str(&fine_print.join(" "));
-    }
-    words
+    fine_print.join(" ")
 }
 
 #[cfg(test)]

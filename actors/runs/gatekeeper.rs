@@ -1,5 +1,6 @@
 //! The actor that keeps the deadlines of questions: answers by default, and tells that nobody has answered. Knows no run at work.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -11,11 +12,12 @@ use crate::clock::SharedClock;
 use crate::domain::{
     Approval, Decided, Decision, Effect, EffectKey, NewEffect, Priority, ReplyTo, Responder, RunRecord,
 };
-use crate::house::Bell;
+use crate::house::{Bell, Nudges};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{GatesChanged, StartRun};
 use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, LoadRun, StoreError, StoreResult};
+use crate::messaging::replies;
 
 /// How many questions are looked after in one go.
 const BATCH: usize = 100;
@@ -39,14 +41,16 @@ pub struct GateDoors {
     pub load: Recipient<LoadRun>,
     /// The run supervisor.
     pub start_run: Recipient<StartRun>,
-    /// The replier.
-    pub effects: Recipient<EffectsQueued>,
+    /// The replier of each platform.
+    pub effects: Nudges<EffectsQueued>,
 }
 
 /// Keeps the deadlines. They are in the store, so that they outlive the process: one that passed while the service was
 /// down is kept as soon as it is up again.
 pub struct GateKeeper {
     doors: GateDoors,
+    /// The chat channel for runs without a thread of their own.
+    delivery: Option<Rc<str>>,
     clock: SharedClock,
     at_work: bool,
     again: bool,
@@ -67,11 +71,13 @@ struct Looked {
 }
 
 impl GateKeeper {
-    /// A keeper that begins, once started, with what became due while nobody looked. `bell` rings when it is gone.
+    /// A keeper that begins, once started, with what became due while nobody looked. `delivery_channel` is the id of the
+    /// chat channel for runs that answer to no thread of their own. `bell` rings when it is gone.
     #[must_use]
-    pub fn new(doors: GateDoors, clock: SharedClock, bell: Bell) -> Self {
+    pub fn new(doors: GateDoors, delivery_channel: Option<&str>, clock: SharedClock, bell: Bell) -> Self {
         Self {
             doors,
+            delivery: delivery_channel.map(Rc::from),
             clock,
             at_work: false,
             again: false,
@@ -91,7 +97,7 @@ impl GateKeeper {
         }
         self.at_work = true;
         self.again = false;
-        let look = look(self.doors.clone(), self.clock.clone());
+        let look = look(self.doors.clone(), self.delivery.clone(), self.clock.clone());
         ctx.spawn(
             look.into_actor(self)
                 .map(|looked, keeper, ctx| keeper.after(looked, ctx)),
@@ -154,7 +160,7 @@ impl GateKeeper {
     }
 }
 
-async fn look(doors: GateDoors, clock: SharedClock) -> StoreResult<Looked> {
+async fn look(doors: GateDoors, delivery: Option<Rc<str>>, clock: SharedClock) -> StoreResult<Looked> {
     let now = clock.now();
     let GatesDue {
         expired,
@@ -166,14 +172,14 @@ async fn look(doors: GateDoors, clock: SharedClock) -> StoreResult<Looked> {
     for question in &expired {
         let run = ask(&doors.load, LoadRun(question.run)).await?;
         let (answer, words) = by_default(question, now);
-        let effects = say(question, run.as_ref(), "deadline", &words);
+        let effects = say(question, run.as_ref(), "deadline", &words, delivery.as_deref());
         let decided = ask(&doors.close, CloseGate { answer, effects }).await?;
         if let Decided::Counted { run } = decided {
             tracing::info!(run.id = %run, gate = question.gate, "{words}");
             kept += 1;
             // A full mailbox means that both look into the store soon anyway.
             let _ = doors.start_run.try_send(StartRun);
-            let _ = doors.effects.try_send(EffectsQueued);
+            doors.effects.nudge(EffectsQueued);
         }
     }
     for question in escalate
@@ -183,13 +189,13 @@ async fn look(doors: GateDoors, clock: SharedClock) -> StoreResult<Looked> {
         let run = ask(&doors.load, LoadRun(question.run)).await?;
         let order = EscalateGate {
             approval: question.id,
-            effects: escalation(question, run.as_ref()),
+            effects: escalation(question, run.as_ref(), delivery.as_deref()),
             at: now,
         };
         if ask(&doors.escalate, order).await? {
             tracing::info!(run.id = %question.run, gate = question.gate, "nobody has answered; told so");
             kept += 1;
-            let _ = doors.effects.try_send(EffectsQueued);
+            doors.effects.nudge(EffectsQueued);
         }
     }
     Ok(Looked { kept, more, next })
@@ -212,12 +218,12 @@ fn by_default(question: &Approval, now: chrono::DateTime<chrono::Utc>) -> (Answe
 }
 
 /// The notice that nobody has answered: where the question was asked, and to the operators.
-fn escalation(question: &Approval, run: Option<&RunRecord>) -> Vec<NewEffect> {
+fn escalation(question: &Approval, run: Option<&RunRecord>, delivery: Option<&str>) -> Vec<NewEffect> {
     let words = match &question.rules.escalate_message {
         Some(words) => words.clone(),
         None => format!("\"{}\" still waits for an answer.", question.gate),
     };
-    let mut effects = say(question, run, "escalation", &words);
+    let mut effects = say(question, run, "escalation", &words, delivery);
     let notice = Effect::Notice {
         about: format!("gate:{}", question.gate),
         text: format!(
@@ -230,16 +236,29 @@ fn escalation(question: &Approval, run: Option<&RunRecord>) -> Vec<NewEffect> {
     effects
 }
 
-fn say(question: &Approval, run: Option<&RunRecord>, what: &str, words: &str) -> Vec<NewEffect> {
-    let Some(ReplyTo::IssueComment { repo, number, .. }) = run.map(|run| &run.reply_to) else {
-        return Vec::new();
-    };
-    let comment = Effect::GithubComment {
-        repo: repo.clone(),
-        number: *number,
-        body: words.to_owned(),
-    };
-    vec![effect(question, run, what, comment)]
+/// Some words where the run answers.
+fn say(
+    question: &Approval,
+    run: Option<&RunRecord>,
+    what: &str,
+    words: &str,
+    delivery: Option<&str>,
+) -> Vec<NewEffect> {
+    match run.map(|run| &run.reply_to) {
+        Some(ReplyTo::IssueComment { repo, number, .. }) => {
+            let comment = Effect::GithubComment {
+                repo: repo.clone(),
+                number: *number,
+                body: words.to_owned(),
+            };
+            vec![effect(question, run, what, comment)]
+        }
+        Some(chat) => replies::say(chat, words, delivery)
+            .into_iter()
+            .map(|(piece, said)| effect(question, run, &format!("{what}{piece}"), said))
+            .collect(),
+        None => Vec::new(),
+    }
 }
 
 fn effect(question: &Approval, run: Option<&RunRecord>, what: &str, effect: Effect) -> NewEffect {

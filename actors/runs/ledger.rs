@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::process::Stop;
 use super::runner::House;
 use super::say;
-use crate::domain::{NewEffect, RunStatus, RunSummary, Step};
+use crate::domain::{NewEffect, RunRecord, RunStatus, RunSummary, Step};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{RecordStep, StepTaken, StoreError};
 
@@ -61,8 +61,14 @@ impl Ledger {
         self.steps.len() >= MOST_STEPS
     }
 
-    /// Writes what waits and the end of the run.
-    pub(crate) async fn end(&mut self, status: RunStatus, error: Option<String>) -> Result<RunStatus, Halt> {
+    /// Writes what waits and the end of the run, with what a chat is told of it.
+    pub(crate) async fn end(
+        &mut self,
+        record: &RunRecord,
+        status: RunStatus,
+        error: Option<String>,
+    ) -> Result<RunStatus, Halt> {
+        self.say(say::ending(record, status, error.as_deref()));
         self.note(Step::Ended { status, error });
         self.write().await?;
         Ok(status)
@@ -121,8 +127,7 @@ impl Ledger {
 
     fn nudge(&self, effects: usize) {
         if effects > 0 {
-            // A full mailbox means that the replier has nudges waiting already; it reads what is due from the store.
-            let _ = self.house.doors.effects.try_send(EffectsQueued);
+            self.house.doors.effects.nudge(EffectsQueued);
         }
     }
 }

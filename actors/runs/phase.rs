@@ -60,10 +60,13 @@ pub(crate) fn work<'a>(phase: &'a Phase, runtimes: &'a BTreeMap<String, Runtime>
         }
         PhaseKind::Reply => match (reply_to, phase.message.as_deref()) {
             (_, None) => Work::Refuse("it has no `message`".into()),
-            (ReplyTo::IssueComment { .. }, Some(message)) => Work::Reply(message),
-            (ReplyTo::SlackThread { channel, .. }, _) => {
-                Work::Skip(format!("answers to Slack are not sent yet (channel {channel})"))
-            }
+            (
+                ReplyTo::IssueComment { .. }
+                | ReplyTo::SlackThread { .. }
+                | ReplyTo::SlackPerson { .. }
+                | ReplyTo::DeliveryChannel,
+                Some(message),
+            ) => Work::Reply(message),
             (ReplyTo::Nobody, _) => Work::Skip("nobody to answer: the run was started without a conversation".into()),
         },
         PhaseKind::Notify => Work::Notify,
@@ -260,6 +263,7 @@ pub(crate) mod tests {
         let slack = ReplyTo::SlackThread {
             channel: "C1".into(),
             thread: "1.2".into(),
+            message: None,
         };
         let none = BTreeMap::new();
         let codex = Runtime {
@@ -298,12 +302,7 @@ pub(crate) mod tests {
             ),
             ("other", &some, &issue, Work::Skip(missing("big"))),
             ("reply", &none, &issue, Work::Reply("hi")),
-            (
-                "reply",
-                &none,
-                &slack,
-                Work::Skip("answers to Slack are not sent yet (channel C1)".into()),
-            ),
+            ("reply", &none, &slack, Work::Reply("hi")),
             (
                 "reply",
                 &none,

@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::domain::{
-    ApprovalId, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary, Step,
+    ApprovalId, ApprovalKind, Effect, EffectKey, NewEffect, Phase, ReplyTo, RepoName, RunRecord, RunStatus, RunSummary,
+    Step,
 };
+use crate::messaging::replies;
 use crate::runs::config::LifeEvents;
 use crate::runs::facts::RunFacts;
 use crate::workflows::template::{render, render_comment};
@@ -24,12 +26,36 @@ pub(crate) struct Voice<'a> {
     pub(crate) facts: &'a RunFacts,
     /// The phase.
     pub(crate) phase: &'a Phase,
+    /// The chat channel for runs without a thread of their own.
+    pub(crate) delivery: Option<&'a str>,
+}
+
+/// A question on its way to people.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Its id, which the buttons name.
+    pub(crate) id: ApprovalId,
+    /// Yes or no, or words.
+    pub(crate) kind: ApprovalKind,
+    /// The words for a comment.
+    pub(crate) comment: &'a str,
+    /// The words for a chat.
+    pub(crate) chat: &'a str,
+    /// It was asked before, and has lapsed.
+    pub(crate) anew: bool,
 }
 
 impl Voice<'_> {
     /// What is said when the phase begins.
     pub(crate) fn on_start(&self) -> Vec<NewEffect> {
-        self.message("on_start", self.phase.messages.on_start.as_deref())
+        let mut effects = self.message("on_start", self.phase.messages.on_start.as_deref());
+        let label = match self.phase.label.trim() {
+            "" => self.phase.name.as_str(),
+            label => label,
+        };
+        let progress = progress(self.record, &format!("{label} …"));
+        effects.extend(progress.map(|effect| self.effect("progress", effect)));
+        effects
     }
 
     /// What is said when it ended badly.
@@ -71,12 +97,29 @@ impl Voice<'_> {
         self.message("reply", Some(message))
     }
 
-    /// The question of the phase's gate, for people who read along at GitHub. One that is asked anew is said anew.
-    pub(crate) fn gate(&self, words: &str, anew: Option<ApprovalId>) -> Vec<NewEffect> {
-        match anew {
-            None => self.comment("gate", words),
-            Some(id) => self.comment(&format!("gate:{id}"), words),
+    /// The question of the phase's gate: at GitHub in words that say how to answer, in a chat with buttons, or in words
+    /// where words are asked for. One that is asked anew is said anew.
+    pub(crate) fn gate(&self, asked: &Asked<'_>) -> Vec<NewEffect> {
+        let what = if asked.anew {
+            format!("gate:{}", asked.id)
+        } else {
+            "gate".to_owned()
+        };
+        let (channel, thread) = match (&self.record.reply_to, self.delivery) {
+            (ReplyTo::SlackThread { channel, thread, .. }, _) => (channel.clone(), thread.clone()),
+            (ReplyTo::DeliveryChannel, Some(channel)) => (channel.to_owned(), String::new()),
+            _ => return self.comment(&what, asked.comment),
+        };
+        if asked.kind == ApprovalKind::Reply {
+            return self.comment(&what, asked.chat);
         }
+        let prompt = Effect::SlackApproval {
+            channel,
+            thread,
+            text: replies::in_one(asked.chat),
+            approval: asked.id,
+        };
+        vec![self.effect(&what, prompt)]
     }
 
     /// The notice of a notify phase, and its text.
@@ -156,6 +199,10 @@ impl Voice<'_> {
                     body: fit(words.trim()),
                 },
             )],
+            to if !words.trim().is_empty() => replies::say(to, words, self.delivery)
+                .into_iter()
+                .map(|(piece, effect)| self.effect(&format!("{what}{piece}"), effect))
+                .collect(),
             _ => Vec::new(),
         }
     }
@@ -168,7 +215,7 @@ impl Voice<'_> {
                 number,
                 comment_id,
             } => Some((repo, *number, *comment_id)),
-            ReplyTo::SlackThread { .. } | ReplyTo::Nobody => {
+            _ => {
                 let summary = &self.record.summary;
                 Some((summary.repo.as_ref()?, summary.number?, None))
             }
@@ -217,6 +264,75 @@ pub(crate) fn of_its_life(run: &RunSummary, steps: &[Step], events: LifeEvents) 
     .collect()
 }
 
+/// Another text for the message that tells a run's progress, where there is one.
+fn progress(record: &RunRecord, now: &str) -> Option<Effect> {
+    let ReplyTo::SlackThread { channel, thread, .. } = &record.reply_to else {
+        return None;
+    };
+    let told = record.context.0.get("_progress")?;
+    let of = |key: &str| told.get(key).and_then(Value::as_str);
+    let words = [Some(format!("{}: {now}", of("title")?)), of("link").map(str::to_owned)];
+    let text = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
+    Some(Effect::SlackEdit {
+        channel: channel.clone(),
+        thread: thread.clone(),
+        text: replies::in_one(&text),
+        message: of("message")?.parse().ok()?,
+    })
+}
+
+/// What a chat is told when a run has come to its end. A turn of a conversation has answered already; it is told of a
+/// failure only.
+pub(crate) fn ending(record: &RunRecord, status: RunStatus, error: Option<&str>) -> Vec<NewEffect> {
+    let ReplyTo::SlackThread {
+        channel,
+        thread,
+        message,
+    } = &record.reply_to
+    else {
+        return Vec::new();
+    };
+    let summary = &record.summary;
+    let words = match (status, error) {
+        (RunStatus::Succeeded, _) => "completed".to_owned(),
+        (status, Some(error)) => format!("{status}: {error}"),
+        (status, None) => status.to_string(),
+    };
+    let mut effects = Vec::new();
+    let edit = progress(record, &words);
+    let conversation = edit.is_none();
+    if let Some(edit) = edit {
+        effects.push(told(summary, "progress", edit));
+    }
+    if !conversation || status != RunStatus::Succeeded {
+        let notice = format!("`{}` {words}", summary.workflow);
+        let said = replies::say(&record.reply_to, &notice, None);
+        effects.extend(
+            said.into_iter()
+                .map(|(piece, effect)| told(summary, &format!("notice{piece}"), effect)),
+        );
+    }
+    if let (true, Some(message)) = (conversation, message) {
+        let quiet = Effect::SlackTyping {
+            channel: channel.clone(),
+            thread: thread.clone(),
+            message: message.clone(),
+            on: false,
+        };
+        effects.push(told(summary, "typing", quiet));
+    }
+    effects
+}
+
+fn told(summary: &RunSummary, what: &str, effect: Effect) -> NewEffect {
+    NewEffect {
+        key: key(&format!("run:{}/ended/{what}", summary.id)),
+        effect,
+        run: Some(summary.id),
+        event: summary.cause.event.clone(),
+    }
+}
+
 fn key(text: &str) -> EffectKey {
     text.parse()
         .expect("a run id, a phase name of at most 64 characters and two short words")
@@ -250,6 +366,7 @@ mod tests {
             record: &record,
             facts: &facts,
             phase: &workflow.phases[0],
+            delivery: None,
         };
         say(&voice)
             .into_iter()

@@ -23,7 +23,7 @@ use super::phase::{self, Done, Work};
 use super::process::Stop;
 use super::resume::{BLOCKED, Progress};
 use super::runner::House;
-use super::say::Voice;
+use super::say::{self, Voice};
 use super::workbench::{Tool, Workbench, Worked};
 use crate::domain::{
     ApprovalId, ApprovalKind, GenericLoop, INTERRUPTED, NewEffect, OutputAction, PUT_DOWN, Phase, PhaseEnd, PhaseKind,
@@ -48,7 +48,7 @@ pub(crate) async fn tell(record: RunRecord, house: House, stop: watch::Receiver<
         Err(error) => {
             let name = &record.summary.workflow;
             let reason = format!("the stored definition of workflow \"{name}\" cannot be read: {error}");
-            match ledger.end(RunStatus::Failed, Some(reason)).await {
+            match ledger.end(&record, RunStatus::Failed, Some(reason)).await {
                 Ok(status) | Err(Halt::Settled(status)) => RunEnding::Settled(status),
                 Err(Halt::PutDown | Halt::Aborted(_)) => RunEnding::PutDown,
             }
@@ -708,9 +708,16 @@ impl Story {
         let anew = standing
             .and_then(|standing| standing.reason.as_deref())
             .filter(|_| again);
-        let words = gate::question_comment(&asked, &self.house.config.bot_name, anew);
+        let comment = gate::question_comment(&asked, &self.house.config.bot_name, anew);
+        let chat = gate::question_in_chat(&asked, anew);
         let mine = as_turn(phase, &turn);
-        let effects = self.voice(&facts, &mine).gate(&words, again.then_some(asked.id));
+        let effects = self.voice(&facts, &mine).gate(&say::Asked {
+            id: asked.id,
+            kind: asked.kind,
+            comment: &comment,
+            chat: &chat,
+            anew: again,
+        });
         self.ledger.say(effects);
         if memory.asking {
             let asking = false;
@@ -786,13 +793,13 @@ impl Story {
                 n => format!(" (and {} more)", n - 1),
             };
             let error = format!("phase \"{name}\" failed: {reason}{more}");
-            return self.ledger.end(RunStatus::Failed, Some(error)).await;
+            return self.ledger.end(&self.record, RunStatus::Failed, Some(error)).await;
         }
         if self.states.iter().all(|state| state.is_settled()) {
-            return self.ledger.end(RunStatus::Succeeded, None).await;
+            return self.ledger.end(&self.record, RunStatus::Succeeded, None).await;
         }
         let error = phase::too_long(self.house.config.run_deadline);
-        self.ledger.end(RunStatus::Failed, Some(error)).await
+        self.ledger.end(&self.record, RunStatus::Failed, Some(error)).await
     }
 
     /// Starts a job beside the story. It is ended with the story, however that ends.
@@ -915,7 +922,7 @@ impl Story {
             }
         }
         let told = match halt {
-            Halt::Aborted(reason) => self.ledger.end(RunStatus::Cancelled, Some(reason)).await,
+            Halt::Aborted(reason) => self.ledger.end(&self.record, RunStatus::Cancelled, Some(reason)).await,
             _ => {
                 // Those that had begun and were not set to work yet.
                 for (row, attempt) in self.progress.open() {
@@ -1082,6 +1089,7 @@ impl Story {
             record: &self.record,
             facts,
             phase,
+            delivery: self.house.config.delivery_channel.as_deref(),
         }
     }
 }

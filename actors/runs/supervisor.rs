@@ -17,6 +17,7 @@ use crate::clock::SharedClock;
 use crate::domain::{RunFilter, RunId, RunRecord, RunStatus};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{Abort, CancelRun, NotCancelled, RunEnded, RunEnding, StartRun};
 use crate::messages::store::{EndRun, ListRuns, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns};
 
@@ -434,6 +435,8 @@ impl Handler<StartRun> for RunSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: StartRun, ctx: &mut Self::Context) {
+        // An answer to a question has closed its prompt as well; whoever gave it knows no replier.
+        self.house.doors.effects.nudge(EffectsQueued);
         self.look = true;
         self.advance(ctx);
     }

@@ -14,16 +14,17 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, Opened, Page, RawBody, Recorded, Redelivered, RunRecord,
-    RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListDeliveries, ListEvents,
-    ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
-    ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverDeliveries, RecoverRuns,
-    Redeliver, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult,
-    SwitchWorkflow, SwitchedOff, TakeQueuedRuns, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
+    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
+    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
+    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow,
+    SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -67,6 +68,14 @@ macro_rules! orders {
 orders! {
     /// Makes an event durable, once per id.
     record_event(RecordEvent) -> Recorded;
+    /// Makes a chat message durable, once per id, with its conversation.
+    record_message(RecordMessage) -> MessageRecorded;
+    /// Reads the conversations that go on in a thread.
+    sessions_in(SessionsIn) -> Vec<LiveSession>;
+    /// Reads the threads in which a person talked to us last, the latest first.
+    latest_threads(LatestThreads) -> Vec<ChatThread>;
+    /// Ends conversations.
+    end_sessions(EndSessions) -> usize;
     /// Reads events that wait to be routed, oldest first.
     read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
     /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
@@ -97,6 +106,8 @@ orders! {
     end_run(EndRun) -> Option<RunStatus>;
     /// Reads open questions, newest first.
     open_gates(OpenGates) -> Vec<Approval>;
+    /// Reads open questions of runs that answer in a chat thread, newest first.
+    gates_here(GatesHere) -> Vec<Approval>;
     /// Lists questions, newest first.
     list_approvals(ListApprovals) -> Page<Approval>;
     /// Reads one question.
@@ -112,10 +123,13 @@ orders! {
     /// Switches a workflow on or off.
     switch_workflow(SwitchWorkflow) -> ();
     /// Reads what is due in the outbox. Of a lane, its earliest come, without a gap, and nothing while the first of them
-    /// is not due. Of many lanes, those that waited longest come first; `next` speaks of lanes that were not given out.
+    /// is not due. Of many lanes, questions to people come first, then
+    /// those that waited longest; `next` speaks of lanes that were not given out.
     read_due_effects(ReadDueEffects) -> DueEffects;
     /// Writes an attempt down before it is made. An effect that is not there fails the order.
     claim_effect(ClaimEffect) -> Option<u32>;
+    /// Reads what came of an effect.
+    result_of(ResultOf) -> Option<String>;
     /// Writes down what became of an attempt. An effect that is not there fails the order.
     settle_effect(SettleEffect) -> ();
     /// Reads the effects of a run or an event, oldest first; of both, when both are named.

@@ -82,6 +82,12 @@ suite! {
     a_webhook_that_only_failed_for_days_is_switched_off_with_a_notice,
     a_hundred_thousand_deliveries_do_not_make_the_look_slow,
     an_idempotency_key_is_claimed_answered_and_forgotten,
+    a_chat_message_its_conversation_and_its_line_are_one_order,
+    a_conversation_falls_silent_and_is_ended_by_word,
+    the_threads_of_the_latest_conversations_are_known_with_their_last_message,
+    a_run_is_told_the_newest_fifty_lines_in_order,
+    a_prompt_loses_its_buttons_wherever_it_is_answered,
+    a_question_goes_before_chatter,
     scratch_is_kept_by_the_entry,
     a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart,
     everything_is_there_after_a_restart,
@@ -98,6 +104,10 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn run_id(n: u128) -> RunId {
     RunId::new(Uuid::from_u128(n))
+}
+
+fn session(n: u128) -> SessionId {
+    SessionId::new(Uuid::from_u128(n))
 }
 
 fn approval_id(n: u128) -> ApprovalId {
@@ -121,6 +131,7 @@ fn event(id: &str) -> NewEvent {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: "it broke".into(),
             title: Some("It broke".into()),
@@ -363,6 +374,48 @@ impl House {
         settled.effects
     }
 
+    async fn hears_at(&self, id: &str, thread: &str, user: &str, n: u128, seconds: i64) -> MessageRecorded {
+        let mut event = event(id);
+        event.envelope.kind = EventType::Message;
+        event.envelope.body = format!("{id} said");
+        event.envelope.timestamp = at(seconds);
+        let order = RecordMessage {
+            event,
+            place: ChatPlace {
+                platform: Source::Slack,
+                channel: "C1".into(),
+                thread: thread.into(),
+                user: user.into(),
+            },
+            session: session(n),
+            live_since: at(seconds - 1_800),
+        };
+        self.0.record_message(order).await.expect("recorded")
+    }
+
+    async fn hears(&self, id: &str, user: &str, n: u128, seconds: i64) -> MessageRecorded {
+        self.hears_at(id, "1.0", user, n, seconds).await
+    }
+
+    async fn hears_in(&self, thread: &str, n: u128) -> MessageRecorded {
+        self.hears_at(&format!("{thread}-{n}"), thread, "U1", 50 + n, 0).await
+    }
+
+    async fn live(&self, thread: &str, seconds: i64) -> Vec<(String, SessionId)> {
+        let order = SessionsIn {
+            platform: Source::Slack,
+            channel: "C1".into(),
+            thread: thread.into(),
+            live_since: at(seconds - 1_800),
+        };
+        let live = self.0.sessions_in(order).await.expect("read");
+        live.into_iter().map(|session| (session.user, session.id)).collect()
+    }
+
+    async fn ends(&self, which: SessionsToEnd) -> usize {
+        self.0.end_sessions(EndSessions(which)).await.expect("ended")
+    }
+
     async fn due(&self, order: ReadDueEffects) -> (Vec<String>, Option<DateTime<Utc>>) {
         let due = self.0.read_due_effects(order).await.expect("read");
         let keys = due.due.iter().map(|effect| effect.key.to_string()).collect();
@@ -515,6 +568,7 @@ fn due_at(seconds: i64) -> ReadDueEffects {
     ReadDueEffects {
         kinds: "github.",
         busy_lanes: Vec::new(),
+        busy_paces: Vec::new(),
         now: at(seconds),
         limit: 100,
     }
@@ -1976,13 +2030,18 @@ mod claims {
             ])
             .await;
         let busy = ReadDueEffects {
-            busy_lanes: vec!["github:acme".into(), "github:none".into()],
+            busy_lanes: vec!["github:acme/site#7".into(), "github:none".into()],
             ..due_at(100)
         };
         assert_eq!(
             house.due(busy).await,
             (vec!["l-1".into(), "b-2".into(), "c-1".into()], None)
         );
+        let full = ReadDueEffects {
+            busy_paces: vec!["github:bee".into(), "github:ace".into()],
+            ..due_at(100)
+        };
+        assert_eq!(house.due(full).await, (vec!["a-1".into(), "c-1".into()], None));
         let kinds = async |kinds| house.due(ReadDueEffects { kinds, ..due_at(100) }).await.0;
         assert_eq!(kinds("github.labels").await, ["l-1"]);
         assert_eq!(
@@ -2411,6 +2470,317 @@ mod claims {
         let day = 24 * 60 * 60;
         assert_eq!(claim("r1", day).await, answered);
         assert_eq!(claim("r2", day + 1).await, Claimed::Act, "after a day it is forgotten");
+    }
+
+    pub(super) async fn a_chat_message_its_conversation_and_its_line_are_one_order(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let first = house.hears("m-1", "U1", 1, 0).await;
+        assert!(matches!(first, MessageRecorded::Fresh(_)));
+        assert_eq!(house.live("1.0", 10).await, [("U1".to_owned(), session(1))]);
+        // Once per id, whatever conversation it is said to belong to.
+        assert_eq!(house.hears("m-1", "U1", 9, 5).await, MessageRecorded::AlreadySeen);
+        // One conversation per place and person: who comes with another id is told which.
+        assert_eq!(
+            house.hears("m-2", "U1", 2, 5).await,
+            MessageRecorded::OtherSession(session(1))
+        );
+        assert_eq!(house.counts().await.unsettled_events, 1, "nothing was written");
+        assert!(matches!(
+            house.hears("m-2", "U1", 1, 5).await,
+            MessageRecorded::Fresh(_)
+        ));
+        assert!(matches!(
+            house.hears("m-3", "U2", 3, 6).await,
+            MessageRecorded::Fresh(_)
+        ));
+        let both = [("U1".to_owned(), session(1)), ("U2".to_owned(), session(3))];
+        assert_eq!(house.live("1.0", 10).await, both);
+        assert_eq!(house.live("2.0", 10).await, []);
+        // Of many at once that begin a conversation, one does.
+        let many = futures_util::future::join_all((0..20).map(|n| house.hears_in("3.0", n)));
+        let fresh = many
+            .await
+            .iter()
+            .filter(|one| matches!(one, MessageRecorded::Fresh(_)))
+            .count();
+        assert_eq!(fresh, 1);
+        assert_eq!(house.live("3.0", 10).await.len(), 1);
+    }
+
+    pub(super) async fn the_threads_of_the_latest_conversations_are_known_with_their_last_message(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let latest = async |since: i64, limit: usize| {
+            let order = LatestThreads {
+                platform: Source::Slack,
+                since: at(since),
+                limit,
+            };
+            let found = house.0.latest_threads(order).await.expect("read").into_iter();
+            let found = found.map(|found| (found.channel, found.thread, found.last.to_string()));
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(latest(0, 10).await, []);
+        house.hears_at("m-1", "1.0", "U1", 1, 0).await;
+        house.hears_at("m-2", "2.0", "U1", 2, 10).await;
+        house.hears_at("m-3", "1.0", "U2", 3, 20).await;
+        house.hears_at("m-4", "1.0", "U1", 1, 30).await;
+        let of = |thread: &str, last: &str| ("C1".to_owned(), thread.to_owned(), last.to_owned());
+        assert_eq!(latest(0, 10).await, [of("1.0", "m-4"), of("2.0", "m-2")]);
+        assert_eq!(latest(0, 1).await, [of("1.0", "m-4")]);
+        assert_eq!(latest(11, 10).await, [of("1.0", "m-4")]);
+        // One that was ended counts as well: who was answered there may go on there.
+        house
+            .ends(SessionsToEnd::OfMessage("m-4".parse().expect("an id")))
+            .await;
+        assert_eq!(latest(0, 1).await, [of("1.0", "m-4")]);
+    }
+
+    pub(super) async fn a_conversation_falls_silent_and_is_ended_by_word(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.hears("m-1", "U1", 1, 0).await;
+        // Half an hour later it is still the same, a second later it is not.
+        assert!(matches!(
+            house.hears("m-2", "U1", 1, 1_800).await,
+            MessageRecorded::Fresh(_)
+        ));
+        assert_eq!(house.live("1.0", 3_600).await.len(), 1);
+        assert_eq!(house.live("1.0", 3_601).await, []);
+        assert!(matches!(
+            house.hears("m-3", "U1", 2, 3_601).await,
+            MessageRecorded::Fresh(_)
+        ));
+        assert_eq!(house.live("1.0", 3_601).await, [("U1".to_owned(), session(2))]);
+        // One of several messages ends its own conversation only.
+        house.hears("m-4", "U1", 2, 3_602).await;
+        house.hears_at("m-5", "2.0", "U1", 5, 3_602).await;
+        assert_eq!(house.ends(SessionsToEnd::OfMessage(name("m-4"))).await, 1);
+        assert_eq!(house.ends(SessionsToEnd::OfMessage(name("m-4"))).await, 0);
+        assert_eq!(house.live("2.0", 3_602).await.len(), 1);
+        // The one that only began with the word ends all that its author has in the channel.
+        house.hears_at("m-6", "4.0", "U1", 6, 3_603).await;
+        assert_eq!(house.ends(SessionsToEnd::OfMessage(name("m-6"))).await, 2);
+        assert_eq!(house.ends(SessionsToEnd::OfMessage(name("unknown"))).await, 0);
+        house.hears_at("m-7", "5.0", "U1", 7, 3_604).await;
+        let person = |user: &str| SessionsToEnd::OfPerson {
+            platform: Source::Slack,
+            channel: "C1".into(),
+            user: user.into(),
+        };
+        assert_eq!(house.ends(person("U2")).await, 0);
+        assert_eq!(house.ends(person("U1")).await, 1);
+        // Old ones are cleared away, so that they do not pile up.
+        for n in 0..30 {
+            house
+                .hears_at(&format!("old-{n}"), &format!("{n}.5"), "U7", 100 + n, 4_000)
+                .await;
+        }
+        house.hears_at("new", "9.9", "U7", 999, 1_000_000).await;
+        assert_eq!(house.ends(person("U7")).await, 11);
+    }
+
+    pub(super) async fn a_run_is_told_the_newest_fifty_lines_in_order(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..60 {
+            house.hears(&format!("m-{n}"), "U1", 1, n).await;
+        }
+        let asks = house.hears("ask", "U1", 1, 100).await;
+        let MessageRecorded::Fresh(seq) = asks else {
+            panic!("{asks:?}")
+        };
+        house.hears("later", "U1", 1, 101).await;
+        // An earlier message is answered while this one waits: that was said before.
+        let answer = NewEffect {
+            key: name("reply"),
+            effect: Effect::SlackMessage {
+                channel: "C1".into(),
+                thread: "1.0".into(),
+                text: "*yes*".into(),
+                said: Some(format!("**yes**{}", "!".repeat(100_000))),
+            },
+            run: None,
+            event: Some(name("m-59")),
+        };
+        house
+            .settles(Settlement {
+                effects: vec![answer.clone(), answer],
+                ..settlement(seq)
+            })
+            .await;
+        let mut run = new_run(1, "chat", "slack:C1:1.0", Overlap::Queue);
+        run.reply_to = ReplyTo::SlackThread {
+            channel: "C1".into(),
+            thread: "1.0".into(),
+            message: None,
+        };
+        run.cause.event = Some(name("ask"));
+        house.0.open_runs(OpenRuns(vec![run])).await.expect("opened");
+        let taken = house
+            .0
+            .take_queued_runs(TakeQueuedRuns { free: 1, at: at(200) })
+            .await
+            .expect("taken");
+        let history = taken[0].context.0["history"].as_str().expect("a text").to_owned();
+        let lines: Vec<_> = history.lines().collect();
+        assert_eq!(lines.len(), 50);
+        assert_eq!(lines[0], "ann: m-11 said");
+        assert_eq!(lines[48], "ann: m-59 said");
+        let answer = lines[49]
+            .strip_prefix("assistant: **yes**!!!")
+            .expect("as it was written, and once");
+        assert!(answer.len() < 4_100 && answer.ends_with("! …"), "long lines are cut");
+    }
+
+    pub(super) async fn a_prompt_loses_its_buttons_wherever_it_is_answered(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in [1, 2, 3, 4] {
+            let mut run = new_run(n, "build", &format!("acme/site#{n}"), Overlap::Queue);
+            run.reply_to = ReplyTo::SlackThread {
+                channel: "C1".into(),
+                thread: format!("{n}.0"),
+                message: None,
+            };
+            house.0.open_runs(OpenRuns(vec![run])).await.expect("opened");
+            house.takes(1).await;
+            let prompt = NewEffect {
+                key: name(&format!("run:{}/plan/1/gate", run_id(n))),
+                effect: Effect::SlackApproval {
+                    channel: "C1".into(),
+                    thread: format!("{n}.0"),
+                    text: "Good?".into(),
+                    approval: approval_id(n),
+                },
+                run: Some(run_id(n)),
+                event: None,
+            };
+            let mut question = question_of(n);
+            question.rules.deadline = (n == 3).then(|| at(15));
+            question.head_sha = (n == 4).then(|| "a1".into());
+            let order = RecordStep {
+                run: run_id(n),
+                steps: vec![
+                    started("plan", 1),
+                    ended("plan", 1, PhaseStatus::Succeeded, ""),
+                    Step::Paused(question),
+                ],
+                effects: vec![prompt],
+                at: at(10),
+            };
+            house.0.record_step(order).await.expect("recorded");
+        }
+        let here = GatesHere {
+            channel: "C1".into(),
+            thread: "2.0".into(),
+        };
+        let gates = house.0.gates_here(here).await.expect("read");
+        assert_eq!(gates.iter().map(|gate| gate.id).collect::<Vec<_>>(), [approval_id(2)]);
+        let closed = async |n| {
+            let order = EffectsOf {
+                run: Some(run_id(n)),
+                event: None,
+            };
+            let effects = house.0.effects_of(order).await.expect("read");
+            effects.into_iter().find_map(|effect| match effect.effect {
+                Effect::SlackApprovalClosed { text, message, .. } => Some((text, message.to_string())),
+                _ => None,
+            })
+        };
+        assert_eq!(closed(1).await, None);
+        let yes = Answer {
+            approval: approval_id(1),
+            decision: Decision::Approved,
+            by: Responder::named("<ann>", Via::Slack),
+            response: None,
+            saw: None,
+            at: at(20),
+        };
+        house.decides(yes).await;
+        let (text, message) = closed(1).await.expect("it is edited");
+        assert_eq!(text, "Good?\n\n_Approved by &lt;ann&gt;._");
+        assert_eq!(message, format!("run:{}/plan/1/gate", run_id(1)));
+        let cancel = EndRun {
+            run: run_id(2),
+            status: RunStatus::Cancelled,
+            error: "by bob".into(),
+            at: at(30),
+        };
+        house.0.end_run(cancel).await.expect("ended");
+        assert!(
+            closed(2)
+                .await
+                .expect("it is edited")
+                .0
+                .contains("ended without an answer")
+        );
+        let late = CloseGate {
+            answer: Answer {
+                by: Responder::deadline(),
+                at: at(30),
+                ..answer(3, Decision::Rejected, Some("no answer by then"))
+            },
+            effects: Vec::new(),
+        };
+        house.0.close_gate(late).await.expect("closed");
+        let (text, _) = closed(3).await.expect("it is edited");
+        assert_eq!(text, "Good?\n\n_Rejected by default: no answer by then._");
+        let push = Settlement {
+            lapse: Some(Lapse {
+                subject: Subject::stored("acme/site#4".into()),
+                reason: "new commits were pushed".into(),
+            }),
+            ..settlement(house.recorded("d-push").await)
+        };
+        assert_eq!(house.settles(push).await.lapsed, 1);
+        let (text, _) = closed(4).await.expect("it is edited");
+        assert_eq!(text, "Good?\n\n_This question has lapsed: new commits were pushed._");
+        // What the prompt's effect came to is what its edit builds on.
+        let key: EffectKey = message.parse().expect("valid");
+        assert_eq!(house.0.result_of(ResultOf(key.clone())).await, Ok(None));
+        let slack = ReadDueEffects {
+            kinds: "slack.",
+            ..due_at(100)
+        };
+        let due = house.0.read_due_effects(slack).await.expect("read").due;
+        let prompt = due.iter().find(|effect| effect.key == key).expect("due").seq;
+        house.claims(prompt).await;
+        let done = AttemptOutcome::Done {
+            result: "C1/5.0".into(),
+        };
+        house.attempted(prompt, 1, done).await;
+        assert_eq!(house.0.result_of(ResultOf(key)).await, Ok(Some("C1/5.0".into())));
+    }
+
+    pub(super) async fn a_question_goes_before_chatter(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let said = |key: &str, effect| NewEffect {
+            key: name(key),
+            effect,
+            run: None,
+            event: None,
+        };
+        let chatter = |n: u32| {
+            let effect = Effect::SlackMessage {
+                channel: "C1".into(),
+                thread: format!("{n}.0"),
+                text: "words".into(),
+                said: None,
+            };
+            said(&format!("chatter-{n}"), effect)
+        };
+        let question = Effect::SlackApproval {
+            channel: "C1".into(),
+            thread: "9.0".into(),
+            text: "Good?".into(),
+            approval: approval_id(1),
+        };
+        let effects = vec![chatter(1), chatter(2), chatter(9), said("question", question)];
+        house.says(effects).await;
+        let first = ReadDueEffects {
+            kinds: "slack.",
+            limit: 2,
+            ..due_at(100)
+        };
+        let (keys, _) = house.due(first).await;
+        assert_eq!(keys, ["chatter-1", "question"], "even of its own thread's");
     }
 
     pub(super) async fn scratch_is_kept_by_the_entry(ground: impl Ground) {

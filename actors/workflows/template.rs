@@ -50,6 +50,10 @@ pub const CONTEXT_KEYS: &[(&str, &str)] = &[
     ("failedChecks", "names of the checks that failed"),
     ("fixCycle", "number of the change, from 1 (in `loop`)"),
     (
+        "history",
+        "what was said before in the conversation, newest 50 lines, oldest first",
+    ),
+    (
         "issueBody",
         "text of the issue; the same as `body` where only one is known",
     ),
@@ -110,6 +114,7 @@ pub const UNTRUSTED_KEYS: &[&str] = &[
     "contextSnapshot",
     "error",
     "failedChecks",
+    "history",
     "issueBody",
     "issueLabels",
     "issueTitle",

@@ -3,4 +3,7 @@
 pub(crate) mod fill;
 pub(crate) mod load;
 pub(crate) mod processes;
+#[expect(dead_code, reason = "the tests ask more of the stand-in than the benchmark does")]
+#[path = "../../tests/it/support/slack.rs"]
+pub(crate) mod slack;
 pub(crate) mod table;

@@ -97,6 +97,11 @@ impl Service {
     }
 
     pub(crate) fn start_without_waiting(folder: &Path, secret: &str) -> Self {
+        Self::start_with(folder, secret, &[])
+    }
+
+    /// With more environment.
+    pub(crate) fn start_with(folder: &Path, secret: &str, env: &[(&str, String)]) -> Self {
         // Taken and given back: the service takes it a moment later.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
@@ -113,6 +118,7 @@ impl Service {
             .env("WEBHOOK_SECRET", secret)
             .env("ADMIN_PASSWORD", PASSWORD)
             .env("MANAGED_REPOS", "acme/*")
+            .envs(env.iter().map(|(name, value)| (*name, value)))
             .stderr(log)
             .spawn()
             .expect("the binary starts");

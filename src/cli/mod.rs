@@ -12,6 +12,7 @@ mod mcp;
 mod notify;
 mod send;
 mod serve;
+mod slack;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -90,6 +91,9 @@ enum Command {
         after_help = "Example:\n  firstlight config check --config firstlight.yaml"
     )]
     Config(config::ConfigCommand),
+    /// Help to connect a Slack workspace
+    #[command(subcommand, after_help = "Example:\n  firstlight slack manifest")]
+    Slack(slack::SlackCommand),
     /// Prove that the audit log was not changed
     #[command(subcommand, after_help = "Example:\n  firstlight audit verify")]
     Audit(audit::AuditCommand),
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Notify(args) => notify::notify(&args, &sources),
         Command::Emit(args) => notify::emit(&args, &sources),
         Command::Mcp => mcp::run(&sources),
+        Command::Slack(command) => slack::run(&command, &sources),
         Command::Audit(command) => audit::run(&command, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),

@@ -268,6 +268,7 @@ async fn synchronize(sink: &EnvelopeSink, id: &str) {
             issue_number: Some(7),
             pr_number: Some(7),
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: String::new(),
             title: Some("Change".into()),

@@ -1,5 +1,6 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod chat;
 mod deliveries;
 mod demo;
 mod gates;
@@ -13,6 +14,7 @@ mod runs;
 mod runs_flow;
 mod runs_stored;
 mod settings;
+mod slack;
 mod support;
 mod tidy;
 mod trust;

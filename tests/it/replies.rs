@@ -15,7 +15,7 @@ use actors::messages::github::{GithubFault, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::store::{EffectsOf, RecordEvent, SettleEvents, Settlement};
-use actors::outbound::replier::{Replier, ReplierDoors};
+use actors::outbound::{Backoff, Platform, Replier, ReplierDoors};
 use actors::store::StoreDoor;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use base64::Engine;
@@ -29,6 +29,13 @@ use crate::support::outbox::{Door, Outbox};
 const SECOND: Duration = Duration::from_secs(1);
 /// How long one exchange with GitHub may take.
 const EXCHANGE: Duration = Duration::from_secs(30);
+
+const GITHUB: Platform = Platform {
+    name: "GitHub",
+    kinds: "github.",
+    backoff: Backoff::DAYS,
+    most_lanes: 8,
+};
 
 /// The outbound half of the house.
 struct House {
@@ -59,11 +66,12 @@ impl House {
         let store = outbox.clone().start();
         let doors = ReplierDoors {
             due: store.clone().recipient(),
+            result_of: store.clone().recipient(),
             claim: store.clone().recipient(),
             settle: store.recipient(),
             perform: client.clone().recipient(),
         };
-        let replier = Replier::new(doors, shared, 8, bells.bell("replier")).start();
+        let replier = Replier::new(doors, shared, GITHUB, bells.bell("replier")).start();
         Self {
             github,
             clock,
@@ -301,6 +309,46 @@ async fn two_replies_to_one_owner_leave_in_order_and_a_second_apart() {
 }
 
 #[actix::test]
+async fn a_stubborn_thread_holds_up_no_other_thread_of_its_owner() {
+    let house = House::start();
+    let stubborn = house.issue("acme/site");
+    let other = house.issue("acme/site");
+    let path = format!("/repos/acme/site/issues/{stubborn}/");
+    house
+        .github
+        .script_on("POST", &path, Fault::status(502, "Server Error"));
+    let first = house.queue(comment("acme/site", stubborn, "one"));
+    let second = house.queue(comment("acme/site", other, "two"));
+    house.nudge().await;
+    house.outbox.until(first, EffectState::Pending, 1).await;
+    house.clock.pass(SECOND).await;
+    house.done(second).await;
+    house.clock.pass(SECOND).await;
+    house.done(first).await;
+    house.finish().await;
+}
+
+#[actix::test]
+async fn a_crowd_of_threads_of_one_owner_leaves_room_for_others() {
+    let house = House::start();
+    let crowd: Vec<_> = (0..70)
+        .map(|_| house.queue(comment("acme/site", house.issue("acme/site"), "me too")))
+        .collect();
+    let elsewhere = house.issue("zeta/site");
+    let late = house.queue(comment("zeta/site", elsewhere, "me, too"));
+    house.nudge().await;
+    house.done(crowd[0]).await;
+    house.done(late).await;
+    assert_eq!(comments_posted(&house), 2, "the crowd leaves one by one");
+    for seq in &crowd[1..] {
+        house.clock.until_asleep_for(SECOND).await;
+        house.clock.advance(SECOND);
+        house.done(*seq).await;
+    }
+    house.finish().await;
+}
+
+#[actix::test]
 async fn a_follower_never_overtakes_a_reply_that_waits_for_its_next_try() {
     let house = House::start();
     let number = house.issue("acme/site");
@@ -344,11 +392,12 @@ async fn a_restart_neither_repeats_a_reply_nor_lets_its_follower_overtake() {
         let client = GithubClient::new(config, shared.clone(), bells.bell("github client")).start();
         let doors = ReplierDoors {
             due: store.clone().recipient(),
+            result_of: store.clone().recipient(),
             claim: store.clone().recipient(),
             settle: store.clone().recipient(),
             perform: client.recipient(),
         };
-        let replier = Replier::new(doors, shared.clone(), 8, bells.bell("replier")).start();
+        let replier = Replier::new(doors, shared.clone(), GITHUB, bells.bell("replier")).start();
         (store, replier)
     };
     let (store, replier) = boot();
@@ -398,6 +447,7 @@ async fn say_in_answer_to_an_event(store: &Addr<StoreDoor>, number: u64, bodies:
         issue_number: Some(number),
         pr_number: None,
         sender: "ann".to_owned(),
+        sender_id: None,
         sender_is_bot: false,
         body: String::new(),
         title: None,

@@ -632,7 +632,7 @@ impl House {
             list: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.recipient(),
-            effects: replier.clone().recipient(),
+            effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),
             gates: replier.recipient(),

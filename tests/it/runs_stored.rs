@@ -207,7 +207,7 @@ impl House {
             list: store.clone().recipient(),
             record: Scythe(store.clone().recipient(), steps).start().recipient(),
             end: store.clone().recipient(),
-            effects: replier.clone().recipient(),
+            effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),
             gates: replier.recipient(),

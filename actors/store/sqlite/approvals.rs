@@ -8,10 +8,10 @@ use super::columns::{from_json, get, json, maybe_time, millis, rows, text, time,
 use super::fault::Fault;
 use super::{effects, runs};
 use crate::domain::{
-    Answered, Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Given,
-    NewApproval, Page, PhaseName, Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
+    Answered, Approval, ApprovalFilter, ApprovalId, ApprovalKind, ApprovalStatus, Decided, Decision, Effect, Given,
+    NewApproval, NewEffect, Page, PhaseName, Question, Responder, RunStatus, Subject, Verdict, Via, Vote, judge,
 };
-use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, Lapse};
+use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, GatesHere, Lapse};
 
 const QUESTION: &str = "SELECT a.seq AS seq, a.id AS id, r.id AS run, r.workflow AS workflow, a.subject AS subject,
         a.gate AS gate, a.phase AS phase, a.summary AS summary, a.status AS status, a.kind AS kind,
@@ -155,6 +155,52 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
             runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
         }
     }
+    let who = match answer.by.via {
+        Via::Deadline => format!(
+            "{} by default: {}.",
+            said(answer.decision),
+            answer.response.as_deref().unwrap_or("no answer")
+        ),
+        _ => format!("{} by {}.", said(answer.decision), answer.by.name),
+    };
+    close_prompt(db, run, answer.approval, &who, answer.at)?;
+    Ok(())
+}
+
+fn said(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approved => "Approved",
+        Decision::Rejected => "Rejected",
+    }
+}
+
+/// Takes the buttons off the message in which a question was asked, however the question came to its end.
+fn close_prompt(db: &Connection, run: i64, question: ApprovalId, words: &str, at: DateTime<Utc>) -> Result<(), Fault> {
+    let run: String = db
+        .prepare_cached("SELECT id FROM runs WHERE seq = ?1")?
+        .query_row([run], |row| row.get(0))?;
+    let Some((message, prompt)) = effects::prompt_of(db, &run, question)? else {
+        return Ok(());
+    };
+    let Effect::SlackApproval {
+        channel, thread, text, ..
+    } = prompt
+    else {
+        return Ok(());
+    };
+    let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let close = NewEffect {
+        key: format!("approval:{question}/closed").parse()?,
+        effect: Effect::SlackApprovalClosed {
+            channel,
+            thread,
+            text: format!("{text}\n\n_{words}_"),
+            message,
+        },
+        run: Some(run.parse()?),
+        event: None,
+    };
+    effects::queue(db, &[close], at, None)?;
     Ok(())
 }
 
@@ -184,21 +230,23 @@ pub(super) fn escalate(db: &Connection, order: &EscalateGate) -> Result<bool, Fa
 /// New commits: questions whose answer would hold for the commit before lapse, and their runs go back into the queue with
 /// the phase still waiting, which makes them ask anew.
 pub(super) fn lapse_for_new_commits(db: &Connection, order: &Lapse, at: DateTime<Utc>) -> Result<usize, Fault> {
-    let lapsed: Vec<(i64, String)> = db
+    let lapsed: Vec<(i64, String, String)> = db
         .prepare_cached(
             "UPDATE approvals SET status = 'lapsed', response = ?2, responded_at = ?3
-             WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq, phase",
+             WHERE status = 'pending' AND subject = ?1 AND head_sha IS NOT NULL RETURNING run_seq, phase, id",
         )?
         .query_map(params![order.subject.as_str(), order.reason, millis(at)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?
         .collect::<Result<_, _>>()?;
-    for (run, phase) in &lapsed {
+    for (run, phase, question) in &lapsed {
         db.prepare_cached(
             "UPDATE phase_executions SET reason = ?3
              WHERE run_seq = ?1 AND phase = ?2 AND status = 'waiting_approval'",
         )?
         .execute(params![run, phase, order.reason])?;
+        let words = format!("This question has lapsed: {}.", order.reason);
+        close_prompt(db, *run, question.parse()?, &words, at)?;
         runs::set_status(db, *run, RunStatus::Queued, at)?;
     }
     Ok(lapsed.len())
@@ -254,10 +302,33 @@ fn settle_waiting_phase(
 }
 
 /// Questions of a run that nobody can answer any more.
-pub(super) fn lapse(db: &Connection, run: i64) -> Result<(), Fault> {
-    db.prepare_cached("UPDATE approvals SET status = 'lapsed' WHERE run_seq = ?1 AND status = 'pending'")?
-        .execute([run])?;
+pub(super) fn lapse(db: &Connection, run: i64, at: DateTime<Utc>) -> Result<(), Fault> {
+    let lapsed: Vec<String> = db
+        .prepare_cached(
+            "UPDATE approvals SET status = 'lapsed' WHERE run_seq = ?1 AND status = 'pending' RETURNING id",
+        )?
+        .query_map([run], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for question in lapsed {
+        close_prompt(db, run, question.parse()?, "The run ended without an answer.", at)?;
+    }
     Ok(())
+}
+
+/// Open questions of runs that answer in a chat thread, newest first.
+pub(super) fn asked_in(db: &Connection, order: &GatesHere) -> Result<Vec<Approval>, Fault> {
+    let mut statement = db.prepare_cached(&format!(
+        "{QUESTION} INDEXED BY approvals_pending JOIN runs r ON r.seq = a.run_seq
+         WHERE a.status = 'pending' AND json_extract(r.reply_to, '$.kind') = 'slack_thread'
+           AND json_extract(r.reply_to, '$.channel') = ?1 AND json_extract(r.reply_to, '$.thread') = ?2
+         ORDER BY a.seq DESC"
+    ))?;
+    let mut found = statement.query([&order.channel, &order.thread])?;
+    let mut questions = Vec::new();
+    while let Some(row) = found.next()? {
+        questions.push(stored(db, row)?);
+    }
+    Ok(questions)
 }
 
 /// Open questions, newest first.

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::chats;
 use super::columns::{from_json, get, json, maybe_text, millis, rows, text, time, word};
 use super::fault::Fault;
-use crate::domain::{AttemptOutcome, EffectSeq, EffectState, NewEffect, RunId, StoredEffect};
+use crate::domain::{
+    ApprovalId, AttemptOutcome, Effect, EffectKey, EffectSeq, EffectState, NewEffect, RunId, StoredEffect,
+};
 use crate::messages::store::{ClaimEffect, DueEffects, EffectsOf, ReadDueEffects, SettleEffect};
 
 pub(super) const COLUMNS: &str =
@@ -24,15 +27,21 @@ pub(super) fn queue(
     at: DateTime<Utc>,
     instead: Option<(RunId, RunId)>,
 ) -> Result<usize, Fault> {
-    let mut new = 0;
+    let mut queued = 0;
     for effect in effects {
         let run = match (effect.run, instead) {
             (Some(named), Some((asked, stands))) if named == asked => Some(stands),
             (named, _) => named,
         };
-        new += usize::from(put(db, effect, run, at, None)?.is_some());
+        let new = put(db, effect, run, at, None)?.is_some();
+        queued += usize::from(new);
+        if let (true, Effect::SlackMessage { said: Some(words), .. }, Some(event)) =
+            (new, &effect.effect, &effect.event)
+        {
+            chats::answered(db, event, effect.key.as_str(), words, at)?;
+        }
     }
-    Ok(new)
+    Ok(queued)
 }
 
 /// Puts one effect into the outbox. Nothing when its key is there already. A delivery is never the head of a lane: its endpoint sets the pace.
@@ -78,8 +87,51 @@ pub(super) fn put(
     Ok(put.map(EffectSeq))
 }
 
+/// What came of an effect, once it is done.
+pub(super) fn result_of(db: &Connection, key: &EffectKey) -> Result<Option<String>, Fault> {
+    Ok(db
+        .prepare_cached("SELECT result FROM effects WHERE key = ?1 AND state = 'done'")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+/// The prompt of a question, where one was posted with buttons: its key and what it says.
+pub(super) fn prompt_of(
+    db: &Connection,
+    run: &str,
+    question: ApprovalId,
+) -> Result<Option<(EffectKey, Effect)>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT key, effect FROM effects INDEXED BY effects_of_run
+         WHERE run_id = ?1 AND kind = 'slack.approval' ORDER BY seq DESC",
+    )?;
+    let mut found = statement.query([run])?;
+    while let Some(row) = found.next()? {
+        let effect: Effect = from_json("effect", text(row, "effect")?)?;
+        if matches!(&effect, Effect::SlackApproval { approval, .. } if *approval == question) {
+            return Ok(Some((text(row, "key")?.parse()?, effect)));
+        }
+    }
+    Ok(None)
+}
+
+/// What is at work already.
+struct Busy<'a> {
+    lanes: HashSet<&'a str>,
+    paces: HashSet<&'a str>,
+}
+
+impl Busy<'_> {
+    fn with(&self, lane: &str) -> bool {
+        self.lanes.contains(lane) || self.paces.contains(Effect::pace(lane))
+    }
+}
+
 /// The head of a lane.
 struct Head {
+    /// Comes after those that go first.
+    second: bool,
     due_at: i64,
     seq: i64,
     lane: String,
@@ -88,14 +140,17 @@ struct Head {
 /// What is due: heads of lanes first, longest waiting first, then, while there is room, those behind them.
 pub(super) fn read_due(db: &Connection, order: &ReadDueEffects) -> Result<DueEffects, Fault> {
     let now = millis(order.now);
-    let busy: HashSet<&str> = order.busy_lanes.iter().map(String::as_str).collect();
+    let busy = Busy {
+        lanes: order.busy_lanes.iter().map(String::as_str).collect(),
+        paces: order.busy_paces.iter().map(String::as_str).collect(),
+    };
     let mut heads = Vec::new();
     let mut next: Option<i64> = None;
     for kind in kinds(db, order.kinds)? {
         let later = due_heads(db, &kind, now, &busy, order.limit, &mut heads)?;
         next = earlier(next, later);
     }
-    heads.sort_unstable_by_key(|head| (head.due_at, head.seq));
+    heads.sort_unstable_by_key(|head| (head.second, head.due_at, head.seq));
     if let Some(left_out) = heads.get(order.limit) {
         next = earlier(next, Some(left_out.due_at));
     }
@@ -142,7 +197,7 @@ fn due_heads(
     db: &Connection,
     kind: &str,
     now: i64,
-    busy: &HashSet<&str>,
+    busy: &Busy<'_>,
     limit: usize,
     heads: &mut Vec<Head>,
 ) -> Result<Option<i64>, Fault> {
@@ -153,7 +208,7 @@ fn due_heads(
     let mut found = statement.query([kind])?;
     let before = heads.len();
     while let Some(row) = found.next()? {
-        if busy.contains(text(row, "lane")?) {
+        if busy.with(text(row, "lane")?) {
             continue;
         }
         let due_at: i64 = get(row, "due_at")?;
@@ -161,6 +216,7 @@ fn due_heads(
             return Ok(Some(due_at));
         }
         heads.push(Head {
+            second: !Effect::goes_first(kind),
             due_at,
             seq: get(row, "seq")?,
             lane: get(row, "lane")?,

@@ -39,6 +39,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "deliveries",
         sql: include_str!("../migrations/0003_deliveries.sql"),
     },
+    Migration {
+        version: 4,
+        name: "chat",
+        sql: include_str!("../migrations/0004_chat.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

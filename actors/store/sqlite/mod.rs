@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod chats;
 mod columns;
 mod counts;
 mod deliveries;
@@ -41,16 +42,17 @@ use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, DeliveryDetail, DeliveryRow, EffectSeq, Opened, Page, RawBody, Recorded, Redelivered, RunRecord,
-    RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EscalateGate, GatesDue, KeepAnswer, KeepDefinitions, ListApprovals, ListDeliveries, ListEvents,
-    ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
-    ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordStep, RecoverDeliveries, RecoverRuns,
-    Redeliver, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError,
-    SwitchWorkflow, SwitchedOff, TakeQueuedRuns, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
+    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
+    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
+    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow,
+    SwitchedOff, TakeQueuedRuns, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -397,6 +399,26 @@ impl Store for SqliteStore {
         self.write(move |db| events::record(db, &order.0, &envelope))
     }
 
+    fn record_message(&self, order: RecordMessage) -> Pending<MessageRecorded> {
+        let envelope = match json(&order.event.envelope) {
+            Ok(envelope) => envelope,
+            Err(fault) => return futures_util::future::ready(Err(fault.heard(&self.inner.folder))).boxed(),
+        };
+        self.write(move |db| chats::record(db, &order, &envelope))
+    }
+
+    fn sessions_in(&self, order: SessionsIn) -> Pending<Vec<LiveSession>> {
+        self.read(move |db| chats::live_in(db, &order))
+    }
+
+    fn latest_threads(&self, order: LatestThreads) -> Pending<Vec<ChatThread>> {
+        self.read(move |db| chats::latest(db, &order))
+    }
+
+    fn end_sessions(&self, order: EndSessions) -> Pending<usize> {
+        self.write(move |db| chats::end(db, &order.0))
+    }
+
     fn read_unsettled(&self, order: ReadUnsettled) -> Pending<Vec<StoredEvent>> {
         self.read(move |db| events::read_unsettled(db, order))
     }
@@ -463,6 +485,10 @@ impl Store for SqliteStore {
         self.read(move |db| approvals::open_gates(db, order.subject.as_ref()))
     }
 
+    fn gates_here(&self, order: GatesHere) -> Pending<Vec<Approval>> {
+        self.read(move |db| approvals::asked_in(db, &order))
+    }
+
     fn list_approvals(&self, order: ListApprovals) -> Pending<Page<Approval>> {
         self.read(move |db| approvals::list(db, &order.0))
     }
@@ -497,6 +523,10 @@ impl Store for SqliteStore {
 
     fn claim_effect(&self, order: ClaimEffect) -> Pending<Option<u32>> {
         self.write(move |db| effects::claim(db, order))
+    }
+
+    fn result_of(&self, order: ResultOf) -> Pending<Option<String>> {
+        self.read(move |db| effects::result_of(db, &order.0))
     }
 
     fn settle_effect(&self, order: SettleEffect) -> Pending<()> {

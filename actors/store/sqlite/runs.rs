@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::columns::{count, from_json, get, json, maybe_text, maybe_time, millis, number, rows, text, time, word};
 use super::fault::Fault;
-use super::{approvals, events, steps};
+use super::{approvals, chats, events, steps};
 use crate::domain::{
-    Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, RunFilter, RunId, RunRecord, RunStatus, RunSummary,
-    Subject, TriggerType, WorkflowName,
+    Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, ReplyTo, RunFilter, RunId, RunRecord, RunStatus,
+    RunSummary, Subject, TriggerType, WorkflowName,
 };
 use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns};
 
@@ -139,7 +139,7 @@ pub(super) fn take_queued(db: &Connection, order: TakeQueuedRuns) -> Result<Vec<
         )?
         .execute(params![seq, millis(order.at)])?;
         match record(db, seq) {
-            Ok(run) => taken.push(run),
+            Ok(run) => taken.push(with_history(db, run)?),
             // One that cannot be read would be first in the queue for ever, and nobody would be taken up behind it.
             Err(Fault::Wrong(words)) => {
                 tracing::error!(
@@ -154,6 +154,24 @@ pub(super) fn take_queued(db: &Connection, order: TakeQueuedRuns) -> Result<Vec<
         }
     }
     Ok(taken)
+}
+
+/// A run that a chat message asked for learns what was said before, as it is now: earlier messages of the conversation may
+/// have been answered while it waited.
+fn with_history(db: &Connection, mut run: RunRecord) -> Result<RunRecord, Fault> {
+    let asked_in_chat = matches!(run.reply_to, ReplyTo::SlackThread { .. });
+    let (true, Some(message)) = (asked_in_chat, &run.summary.cause.event) else {
+        return Ok(run);
+    };
+    let lines = chats::said_before(db, message)?;
+    if !lines.is_empty() {
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("{}: {}", line.author, line.text.replace('\n', "\n  ")))
+            .collect();
+        run.context.0.insert("history".to_owned(), lines.join("\n").into());
+    }
+    Ok(run)
 }
 
 /// After a crash: runs that were at work go back to their place in the queue, or are given up.
@@ -235,7 +253,7 @@ pub(super) fn end(
         return Ok(());
     };
     steps::close_open_phases(db, seq, error.unwrap_or("the run ended"), at)?;
-    approvals::lapse(db, seq)?;
+    approvals::lapse(db, seq, at)?;
     // Where it only waited itself, the oldest has the place already and nothing changes.
     db.prepare_cached(
         "UPDATE runs SET holds = 1 WHERE holds = 0 AND seq = (

@@ -87,6 +87,7 @@ fn event(id: &str, size: usize) -> RecordEvent {
             issue_number: Some(7),
             pr_number: None,
             sender: "ann".into(),
+            sender_id: None,
             sender_is_bot: false,
             body: String::new(),
             title: None,

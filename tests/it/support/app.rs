@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::clock::SystemClock;
+use actors::clock::{SharedClock, SystemClock};
 use actors::domain::Secret;
 use firstlight::boot::{self, Running};
 use firstlight::demo::github::GithubStandIn;
@@ -25,6 +25,7 @@ pub(crate) struct TestApp {
     folder: TempDir,
     env: BTreeMap<String, String>,
     pub(crate) github: GithubStandIn,
+    clock: SharedClock,
     client: awc::Client,
     next_delivery: std::cell::Cell<u32>,
 }
@@ -96,12 +97,17 @@ impl TestApp {
 
     /// The same with more environment, and a settings file.
     pub(crate) async fn start_with(env: &[(&str, &str)], settings: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("firstlight.yaml"), settings).expect("written");
-        Self::build(folder, env).await
+        Self::start_by(SystemClock::shared(), env, settings).await
     }
 
-    async fn build(folder: TempDir, env: &[(&str, &str)]) -> Self {
+    /// The same by a clock of the test's own.
+    pub(crate) async fn start_by(clock: SharedClock, env: &[(&str, &str)], settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("firstlight.yaml"), settings).expect("written");
+        Self::build(folder, clock, env).await
+    }
+
+    async fn build(folder: TempDir, clock: SharedClock, env: &[(&str, &str)]) -> Self {
         let github = GithubStandIn::start(SystemClock::shared()).expect("a port is free");
         let mut all: BTreeMap<String, String> = [
             ("WEBHOOK_SECRET", SECRET),
@@ -115,13 +121,14 @@ impl TestApp {
         for (name, value) in env {
             all.insert((*name).to_owned(), (*value).to_owned());
         }
-        let house = open(folder.path(), &all).await;
+        let house = open(folder.path(), &all, &clock).await;
         let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
         Self {
             house,
             folder,
             env: all,
             github,
+            clock,
             client,
             next_delivery: 0.into(),
         }
@@ -129,7 +136,7 @@ impl TestApp {
 
     /// A service on a folder that another process has left, with this environment over the usual one.
     pub(crate) async fn on(folder: TempDir, env: &[(&str, &str)]) -> Self {
-        Self::build(folder, env).await
+        Self::build(folder, SystemClock::shared(), env).await
     }
 
     /// Stops the service and starts it again on the same folder, with this environment over the one before.
@@ -147,16 +154,18 @@ impl TestApp {
             folder,
             env,
             github,
+            clock,
             client,
             next_delivery,
         } = self;
         house.stop().await;
-        let house = open(folder.path(), &env).await;
+        let house = open(folder.path(), &env, &clock).await;
         Self {
             house,
             folder,
             env,
             github,
+            clock,
             client,
             next_delivery,
         }
@@ -369,7 +378,7 @@ impl TestApp {
     }
 }
 
-async fn open(folder: &Path, env: &BTreeMap<String, String>) -> Running {
+async fn open(folder: &Path, env: &BTreeMap<String, String>, clock: &SharedClock) -> Running {
     let sources = Sources {
         flags: Flags {
             listen: Some("127.0.0.1:0".into()),
@@ -380,7 +389,7 @@ async fn open(folder: &Path, env: &BTreeMap<String, String>) -> Running {
         cwd: folder.to_owned(),
     };
     let loaded = Settings::load(&sources).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-    match boot::open(&loaded, SystemClock::shared()).await {
+    match boot::open(&loaded, clock.clone()).await {
         Ok(house) => house,
         Err(error) => panic!("the house does not open: {error:?}"),
     }

@@ -1,10 +1,11 @@
-//! A clock that stands still until a test moves it. Knows nothing of the house.
+//! A clock that stands still until a test moves it, and one that is ahead of the machine's. Knows nothing of the house.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use actors::clock::Clock;
+use actors::clock::{Clock, SystemClock};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -131,6 +132,30 @@ impl Clock for ManualClock {
             drop(asleep);
         }
         .boxed()
+    }
+
+    fn chance(&self) -> f64 {
+        0.0
+    }
+}
+
+/// The machine's clock, and what a test says has passed besides.
+#[derive(Debug, Default)]
+pub(crate) struct AheadClock(AtomicI64);
+
+impl AheadClock {
+    pub(crate) fn passes(&self, time: TimeDelta) {
+        self.0.fetch_add(time.num_milliseconds(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for AheadClock {
+    fn now(&self) -> DateTime<Utc> {
+        SystemClock.now() + TimeDelta::milliseconds(self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        SystemClock.sleep(duration)
     }
 
     fn chance(&self) -> f64 {

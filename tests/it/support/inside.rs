@@ -67,6 +67,7 @@ impl Inside {
                 managed: ManagedRepos::parse(["acme/*"]).expect("a pattern"),
                 catalog: SharedCatalog::new(load(None).expect("the shipped workflows")),
                 bot_name: "last-light".into(),
+                public_url: None,
             },
             library: actors::library::LibraryRules::default(),
             runs: config.clone(),
@@ -78,6 +79,7 @@ impl Inside {
                 Secret::new("a key of the tests"),
             ),
             git: GitConfig::default(),
+            slack: None,
         };
         let system = System::start(store.clone(), system_config, &clock, &bells)
             .await

@@ -8,3 +8,4 @@ pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;
 pub(crate) mod receiver;
+pub(crate) mod slack;

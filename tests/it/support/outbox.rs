@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use actix::{Actor, Context, Handler};
 use actors::domain::{AttemptOutcome, Effect, EffectSeq, EffectState, StoredEffect};
-use actors::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, SettleEffect, StoreError, StoreResult};
+use actors::messages::store::{
+    ClaimEffect, DueEffects, ReadDueEffects, ResultOf, SettleEffect, StoreError, StoreResult,
+};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
@@ -140,7 +142,10 @@ impl Handler<ReadDueEffects> for Outbox {
             .effects
             .iter()
             .filter(|effect| !effect.state.is_final() && effect.effect.kind().starts_with(order.kinds))
-            .filter(|effect| !order.busy_lanes.contains(&effect.effect.lane()))
+            .filter(|effect| {
+                let lane = effect.effect.lane();
+                !order.busy_lanes.contains(&lane) && !order.busy_paces.iter().any(|pace| pace == Effect::pace(&lane))
+            })
             .cloned()
             .collect();
         // As in the store, nobody in a lane is due before the first of it is.
@@ -158,6 +163,16 @@ impl Handler<ReadDueEffects> for Outbox {
             due: due.into_iter().take(order.limit).collect(),
             next,
         })
+    }
+}
+
+impl Handler<ResultOf> for Outbox {
+    type Result = StoreResult<Option<String>>;
+
+    fn handle(&mut self, order: ResultOf, _: &mut Context<Self>) -> Self::Result {
+        let state = self.lock();
+        let done = state.effects.iter().find(|effect| effect.key == order.0);
+        Ok(done.and_then(|effect| effect.result.clone()))
     }
 }
 

@@ -91,6 +91,9 @@ const CALLED: &[(&str, &str)] = &[
     ("Runner", "runner"),
     ("StateWriter", "state writer"),
     ("StoreDoor", "store"),
+    ("AbsentClient", "absent client"),
+    ("SlackListener", "Slack listener"),
+    ("SlackSender", "Slack sender"),
 ];
 
 #[test]
