@@ -475,14 +475,14 @@ struct Desk {
     lock: PathBuf,
     clock: SharedClock,
     /// The state that was read or written last.
-    held: Option<(State, Seen)>,
+    held: Option<(Box<State>, Seen)>,
     finished: Arc<AtomicU64>,
 }
 
 /// What a look at the file gave.
 enum Sight {
     /// The state, and the file that it is in, if there is one.
-    State(State, Option<Seen>),
+    State(Box<State>, Option<Seen>),
     /// The file is no state; why.
     Broken(String),
 }
@@ -556,7 +556,7 @@ impl Desk {
         Ok(seen)
     }
 
-    fn keep(&mut self, state: State, seen: Option<Seen>) {
+    fn keep(&mut self, state: Box<State>, seen: Option<Seen>) {
         self.held = seen.map(|seen| (state, seen));
     }
 
@@ -568,8 +568,8 @@ impl Desk {
             return Ok(Sight::State(state, Some(seen)));
         }
         match file::read_state(path).map_err(|error| self.fault("read", &error))? {
-            Found::Nothing => Ok(Sight::State(State::default(), None)),
-            Found::State(state, seen) => Ok(Sight::State(*state, Some(seen))),
+            Found::Nothing => Ok(Sight::State(Box::default(), None)),
+            Found::State(state, seen) => Ok(Sight::State(state, Some(seen))),
             Found::Corrupt(why) => Ok(Sight::Broken(why)),
         }
     }
@@ -578,7 +578,7 @@ impl Desk {
     ///
     /// Whoever broke it broke it for all processes; the state that this one saw last is put in its place. Where it saw none, that is
     /// an empty one, as if there were no file.
-    fn read_or_mend(&mut self) -> IntegrationResult<(State, Option<Seen>)> {
+    fn read_or_mend(&mut self) -> IntegrationResult<(Box<State>, Option<Seen>)> {
         let why = match self.read()? {
             Sight::State(state, seen) => return Ok((state, seen)),
             Sight::Broken(why) => why,
@@ -599,7 +599,7 @@ impl Desk {
         tracing::error!("{words}");
         emit_error("integrations.state.corrupt", &words);
         let Some((mut state, _)) = last else {
-            return Ok((State::default(), None));
+            return Ok((Box::default(), None));
         };
         let seen = self.write(&mut state)?;
         Ok((state, Some(seen)))
