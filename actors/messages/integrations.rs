@@ -47,7 +47,8 @@ pub type IntegrationResult<T> = Result<T, IntegrationFault>;
 
 /// The seed's `getIntegrationState`: the whole state for people, secrets replaced by `has_secret`.
 ///
-/// Sender: API, CLI, MCP. Handler: the state writer. Answer: the state as JSON, in the file's order of keys.
+/// Sender: API, CLI, MCP. Handler: the state writer. Answer: the state as JSON, in the file's order of keys; `warnings` beside it as
+/// long as broken state files that were set aside lie there.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "IntegrationResult<serde_json::Value>")]
 pub struct GetIntegrationState;

@@ -3,6 +3,11 @@
 //! It works beside whoever works in that repository: an index of its own, explicit paths, and a branch that is moved only from
 //! where it was found. A lock that somebody else holds is never touched, no hook runs, and nothing is signed.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,6 +29,14 @@ use crate::messages::integrations::{AutoCommit, AutoCommitted, IntegrationFault,
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a branch that somebody moved meanwhile is tried again.
 const TRIES: u32 = 3;
+/// What lies in git's folder while somebody is in the middle of something that ends with a commit of theirs.
+const UNDER_WAY: [(&str, &str); 5] = [
+    ("MERGE_HEAD", "a merge"),
+    ("CHERRY_PICK_HEAD", "a cherry-pick"),
+    ("REVERT_HEAD", "a revert"),
+    ("rebase-apply", "a rebase"),
+    ("rebase-merge", "a rebase"),
+];
 /// Paths that are named in an answer; a first commit of a large repository has more.
 const MOST_PATHS: usize = 1_000;
 /// Orders that may wait; one more is told that the house is busy.
@@ -140,34 +153,77 @@ async fn commit(config: &GitConfig, clock: &SharedClock, order: &AutoCommit) -> 
 
 /// One try. Nothing: the branch was moved meanwhile.
 async fn attempt(git: &Git<'_>, config: &GitConfig, order: &AutoCommit) -> anyhow::Result<Option<AutoCommitted>> {
-    let top = git
-        .line(&["rev-parse", "--show-toplevel"])
+    let places = [
+        "rev-parse",
+        "--path-format=absolute",
+        "--show-toplevel",
+        "--git-dir",
+        "--git-path",
+        "index",
+    ];
+    let places = git
+        .run(None, &places, None)
         .await
         .with_context(|| format!("{} is no working folder of git", git.repository.display()))?;
+    let mut places = places
+        .split(|byte| *byte == b'\n')
+        .map(|line| Path::new(OsStr::from_bytes(line)));
+    let (Some(top), Some(git_dir), Some(real_index)) = (places.next(), places.next(), places.next()) else {
+        bail!(
+            "git rev-parse does not say where {} has its things",
+            git.repository.display()
+        );
+    };
     let git = &Git {
-        repository: Path::new(&top),
+        repository: top,
         clock: git.clock,
     };
+    // A conflict's marks would be committed, and the other parent forgotten.
+    for (sign, what) in UNDER_WAY {
+        ensure!(
+            !git_dir.join(sign).exists(),
+            "{what} is under way; what changed is committed after it"
+        );
+    }
     let branch = git
-        .line(&["symbolic-ref", "-q", "HEAD"])
+        .line(None, &["symbolic-ref", "-q", "HEAD"], None)
         .await
         .context("HEAD is detached; check a branch out to have changes committed to it")?;
-    let parent = git.line(&["rev-parse", "-q", "--verify", "HEAD^{commit}"]).await.ok();
+    let parent = git
+        .line(None, &["rev-parse", "-q", "--verify", "HEAD^{commit}"], None)
+        .await
+        .ok();
 
     // An index of our own: what somebody has staged is neither committed nor lost.
     let private = tempfile::tempdir().context("there is no room for a temporary index")?;
     let index = private.path().join("index");
-    let start = parent.as_deref().unwrap_or("--empty");
-    git.run(Some(&index), &["read-tree", start], None).await?;
-    let mut add = vec!["add", "--all", "--"];
-    if config.paths.is_empty() {
-        add.push(".");
+    match &parent {
+        Some(parent) => {
+            let (from, to) = (real_index.to_owned(), index.clone());
+            tokio::task::spawn_blocking(move || copy_index(&from, &to))
+                .await
+                .context("the copy of the index broke off")?
+                .context("the index of the repository cannot be read")?;
+            git.run(Some(&index), &["read-tree", "--reset", parent], None).await?;
+        }
+        None => {
+            git.run(Some(&index), &["read-tree", "--empty"], None).await?;
+        }
     }
-    add.extend(config.paths.iter().map(String::as_str));
+    let mut add = vec!["add", "--all", "--"];
+    let named = named(git, &index, &config.paths).await?;
+    if named.is_empty() {
+        return Ok(Some(AutoCommitted {
+            commit: None,
+            paths: Vec::new(),
+            reason: Some("nothing changed: of git_auto_commit.paths, nothing is there that git would take".to_owned()),
+        }));
+    }
+    add.extend(named);
     git.run(Some(&index), &add, None)
         .await
         .context("the paths of git_auto_commit.paths cannot be added")?;
-    let tree = git.run(Some(&index), &["write-tree"], None).await?.trim().to_owned();
+    let tree = git.line(Some(&index), &["write-tree"], None).await?;
     let listed = match &parent {
         Some(parent) => {
             git.run(None, &["diff-tree", "-r", "-z", "--name-only", parent, &tree], None)
@@ -178,12 +234,12 @@ async fn attempt(git: &Git<'_>, config: &GitConfig, order: &AutoCommit) -> anyho
                 .await?
         }
     };
-    let all: Vec<String> = listed
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned)
+    let all: Vec<&[u8]> = names(&listed).collect();
+    let paths = all
+        .iter()
+        .take(MOST_PATHS)
+        .map(|path| String::from_utf8_lossy(path).into_owned())
         .collect();
-    let paths = all.iter().take(MOST_PATHS).cloned().collect();
     if all.is_empty() || order.dry_run {
         let reason = if all.is_empty() { "nothing changed" } else { "a dry run" };
         return Ok(Some(AutoCommitted {
@@ -199,30 +255,38 @@ async fn attempt(git: &Git<'_>, config: &GitConfig, order: &AutoCommit) -> anyho
     if let Some(parent) = &parent {
         make.extend(["-p", parent]);
     }
-    let commit = git
-        .run(None, &make, Some(&message(order.event, &order.id)))
-        .await?
-        .trim()
-        .to_owned();
+    let message = message(order.event, &order.id);
+    let commit = git.line(None, &make, Some(message.as_bytes())).await?;
     // What somebody staged stays staged; the entries that nobody touched follow the branch, or the next status would show
     // what was just committed as taken back.
     let staged = staged(git, parent.as_deref()).await?;
+    let staged: HashSet<&[u8]> = names(&staged).collect();
     let old = parent.clone().unwrap_or_else(|| "0".repeat(commit.len()));
     let note = format!("firstlight: {}", order.event);
-    if git
-        .run(None, &["update-ref", "-m", &note, &branch, &commit, &old], None)
-        .await
-        .is_err()
-    {
-        return Ok(None);
+    let update = ["update-ref", "-m", &note, &branch, &commit, &old];
+    if let Err(error) = git.run(None, &update, None).await {
+        let now = git
+            .line(None, &["rev-parse", "-q", "--verify", "HEAD^{commit}"], None)
+            .await
+            .ok();
+        // Where nobody moved it, trying again would not help.
+        return if now == parent { Err(error) } else { Ok(None) };
     }
-    let follow: String = all
-        .iter()
-        .filter(|path| !staged.contains(path))
-        .map(|path| format!("{path}\0"))
-        .collect();
+    let mut follow = Vec::new();
+    for path in all.iter().filter(|path| !staged.contains(*path)) {
+        follow.extend_from_slice(path);
+        follow.push(0);
+    }
     if !follow.is_empty() {
-        let reset = ["reset", "-q", "--pathspec-from-file=-", "--pathspec-file-nul", "HEAD"];
+        // Literal: a name may look like a pattern that takes in what somebody staged.
+        let reset = [
+            "--literal-pathspecs",
+            "reset",
+            "-q",
+            "--pathspec-from-file=-",
+            "--pathspec-file-nul",
+            "HEAD",
+        ];
         if let Err(error) = git.run(None, &reset, Some(&follow)).await {
             tracing::warn!(
                 error = format!("{error:#}"),
@@ -237,20 +301,82 @@ async fn attempt(git: &Git<'_>, config: &GitConfig, order: &AutoCommit) -> anyho
     }))
 }
 
-/// Paths whose entry in the real index is not that of the commit: somebody staged them.
-async fn staged(git: &Git<'_>, parent: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let listed = match parent {
+/// Paths, each with a zero behind it, whose entry in the real index is not that of the commit: somebody staged them.
+async fn staged(git: &Git<'_>, parent: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    match parent {
         Some(parent) => {
             git.run(None, &["diff-index", "--cached", "-z", "--name-only", parent], None)
-                .await?
+                .await
         }
-        None => git.run(None, &["ls-files", "-z"], None).await?,
+        None => git.run(None, &["ls-files", "-z"], None).await,
+    }
+}
+
+fn names(listed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    listed.split(|byte| *byte == 0).filter(|path| !path.is_empty())
+}
+
+/// Copies the real index, which knows which files are as they were: they need not be read again. Without one, nothing is copied.
+fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = match File::open(from) {
+        Ok(from) => from,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
     };
-    Ok(listed
-        .split('\0')
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned)
-        .collect())
+    let written = from.metadata()?.modified()?;
+    let mut to = File::create(to)?;
+    io::copy(&mut from, &mut to)?;
+    // Git takes a file that is not older than the index for one that may have changed. The copy must not look newer than it is.
+    to.set_modified(written)
+}
+
+/// Those of the configured pathspecs that take anything in; `git add` would refuse all of them because of one that takes in
+/// nothing (yet). Where none is configured, everything. Nothing where only exclusions are left of what was configured.
+async fn named<'a>(git: &Git<'_>, index: &Path, paths: &'a [String]) -> anyhow::Result<Vec<&'a str>> {
+    let (exclusions, wanted): (Vec<_>, Vec<_>) = paths.iter().map(String::as_str).partition(|spec| excludes(spec));
+    let mut named = Vec::new();
+    for spec in &wanted {
+        let list = [
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            spec,
+        ];
+        let found = git.run(Some(index), &list, None).await;
+        if !found
+            .with_context(|| format!("git_auto_commit.paths has {spec:?}"))?
+            .is_empty()
+        {
+            named.push(*spec);
+        }
+    }
+    if wanted.is_empty() {
+        named.push(".");
+    }
+    if !named.is_empty() {
+        named.extend(exclusions);
+    }
+    Ok(named)
+}
+
+/// Whether a pathspec takes out instead of in (gitglossary, pathspec magic).
+fn excludes(spec: &str) -> bool {
+    let Some(magic) = spec.strip_prefix(':') else {
+        return false;
+    };
+    match magic.strip_prefix('(') {
+        Some(words) => words
+            .split(')')
+            .next()
+            .is_some_and(|words| words.split(',').any(|word| word == "exclude")),
+        None => magic
+            .chars()
+            .take_while(|sign| matches!(sign, '/' | '!' | '^'))
+            .any(|sign| sign != '/'),
+    }
 }
 
 /// Options that give a commit an author where the repository and its user have none.
@@ -258,7 +384,7 @@ async fn identity(git: &Git<'_>) -> Vec<String> {
     let mut options = Vec::new();
     for (key, usual) in [("user.name", "Firstlight"), ("user.email", "firstlight@localhost")] {
         let known = git
-            .line(&["config", "--get", key])
+            .line(None, &["config", "--get", key], None)
             .await
             .is_ok_and(|value| !value.is_empty());
         if !known {
@@ -284,12 +410,16 @@ struct Git<'a> {
 
 impl Git<'_> {
     /// The first line of what a command prints.
-    async fn line(&self, args: &[&str]) -> anyhow::Result<String> {
-        let text = self.run(None, args, None).await?;
-        Ok(text.lines().next().unwrap_or_default().to_owned())
+    async fn line(&self, index: Option<&Path>, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<String> {
+        let text = self.run(index, args, input).await?;
+        Ok(String::from_utf8_lossy(&text)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     }
 
-    async fn run(&self, index: Option<&Path>, args: &[&str], input: Option<&str>) -> anyhow::Result<String> {
+    async fn run(&self, index: Option<&Path>, args: &[&str], input: Option<&[u8]>) -> anyhow::Result<Vec<u8>> {
         let mut command = Command::new("git");
         // Nothing of our environment but what git needs: neither our secrets nor somebody's GIT_DIR.
         command.env_clear();
@@ -322,7 +452,7 @@ impl Git<'_> {
         let feed = async move {
             if let (Some(mut stdin), Some(input)) = (stdin, input) {
                 // A command that ends early says why by itself.
-                let _ = stdin.write_all(input.as_bytes()).await;
+                let _ = stdin.write_all(input).await;
             }
         };
         let work = async { tokio::join!(child.wait_with_output(), feed).0 };
@@ -336,7 +466,7 @@ impl Git<'_> {
             "git {what} failed: {}",
             words.trim().chars().take(500).collect::<String>()
         );
-        String::from_utf8(output.stdout).with_context(|| format!("git {what} printed what is not UTF-8"))
+        Ok(output.stdout)
     }
 }
 
@@ -534,5 +664,138 @@ mod tests {
                 .expect("a reason");
             assert!(reason.contains(says), "{reason}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn a_path_that_is_not_there_yet_hinders_the_others_not() {
+        let house = House::with(&["later", "notes", ":(exclude)notes/tmp"]);
+        for _ in 0..2 {
+            let nothing = house.commit(false).await;
+            assert_eq!(nothing.commit, None, "an exclusion alone takes in nothing");
+            let reason = nothing.reason.expect("a reason");
+            assert!(reason.starts_with("nothing changed: "), "{reason}");
+            house.write("other/x", "one");
+        }
+        house.write("notes/a.md", "one");
+        house.write("notes/tmp", "one");
+        let done = house.commit(false).await;
+        assert_eq!(done.paths, ["notes/a.md"], "{done:?}");
+    }
+
+    #[test]
+    fn pathspecs_that_take_out_are_told_from_those_that_take_in() {
+        for (spec, out) in [
+            ("notes", false),
+            (":(exclude)notes", true),
+            (":(top,exclude)notes", true),
+            (":(top)exclude", false),
+            (":!notes", true),
+            (":^notes", true),
+            (":/!notes", true),
+            (":/notes", false),
+            ("!notes", false),
+            (":", false),
+            ("", false),
+        ] {
+            assert_eq!(excludes(spec), out, "{spec}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_branch_that_cannot_be_moved_is_told_in_gits_words() {
+        let house = House::with(&[]);
+        house.write("a.md", "one");
+        let lock = house.folder.path().join(".git/refs/heads/main.lock");
+        fs::write(&lock, "somebody's").expect("written");
+        let reason = house.commit(false).await.reason.expect("a reason");
+        assert!(
+            reason.contains("git update-ref failed") && reason.contains("main.lock"),
+            "{reason}"
+        );
+        assert_eq!(fs::read_to_string(&lock).expect("still there"), "somebody's");
+        fs::remove_file(&lock).expect("removed");
+        house.commit(false).await.commit.expect("a commit");
+    }
+
+    #[actix_rt::test]
+    async fn what_changes_within_the_same_moment_is_seen() {
+        // As long as before, right after the index was written: only its time says that it has to be read again.
+        let house = House::with(&[]);
+        for round in 0..10 {
+            house.write("a.md", &format!("round {round}"));
+            assert!(house.commit(false).await.commit.is_some(), "round {round}");
+            assert_eq!(house.git(&["show", "HEAD:a.md"]), format!("round {round}"));
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_a_sparse_checkout_leaves_out_is_not_removed() {
+        let house = House::with(&[]);
+        house.write("in/a.md", "one");
+        house.write("out/b.md", "one");
+        house.commit(false).await.commit.expect("a commit");
+        house.git(&["sparse-checkout", "set", "in"]);
+        assert!(!house.folder.path().join("out").exists());
+        house.write("in/a.md", "two");
+        let done = house.commit(false).await;
+        assert_eq!(done.paths, ["in/a.md"], "{done:?}");
+        assert_eq!(house.git(&["show", "HEAD:out/b.md"]), "one");
+        assert_eq!(house.git(&["status", "--porcelain"]), "");
+    }
+
+    #[actix_rt::test]
+    async fn a_name_that_looks_like_a_pattern_is_a_name() {
+        let house = House::with(&[":(literal)star*"]);
+        for name in ["star1", "star*"] {
+            house.write(name, "one");
+        }
+        house.git(&["add", "."]);
+        house.git(&["commit", "-q", "-m", "by hand"]);
+        house.write("star1", "two");
+        house.git(&["add", "star1"]);
+        house.write("star*", "two");
+        let done = house.commit(false).await;
+        assert_eq!(done.paths, ["star*"], "{done:?}");
+        assert_eq!(house.git(&["show", ":star1"]), "two", "what somebody staged is theirs");
+        let all = House::with(&[]);
+        all.write(":(top)x", "one");
+        all.commit(false).await.commit.expect("a commit");
+        assert_eq!(all.git(&["status", "--porcelain"]), "");
+    }
+
+    #[actix_rt::test]
+    async fn a_merge_under_way_is_left_to_whoever_merges() {
+        let house = House::with(&[]);
+        house.write("a.md", "one");
+        house.commit(false).await.commit.expect("a commit");
+        house.git(&["checkout", "-q", "-b", "side"]);
+        house.write("a.md", "side");
+        house.commit(false).await.commit.expect("a commit");
+        house.git(&["checkout", "-q", "main"]);
+        house.write("a.md", "main");
+        let head = house.commit(false).await.commit.expect("a commit");
+        let merged = std::process::Command::new("git")
+            .arg("-C")
+            .arg(house.folder.path())
+            .args(["merge", "-q", "side"])
+            .output()
+            .expect("git runs");
+        assert!(!merged.status.success(), "a conflict");
+        let reason = house.commit(false).await.reason.expect("a reason");
+        assert!(reason.contains("merge"), "{reason}");
+        assert_eq!(house.git(&["rev-parse", "main"]), head);
+        house.git(&["merge", "--abort"]);
+        house.write("a.md", "after it");
+        house.commit(false).await.commit.expect("a commit");
+    }
+
+    #[actix_rt::test]
+    async fn a_name_that_is_not_utf8_is_committed_like_any_other() {
+        let house = House::with(&[]);
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9.md");
+        fs::write(house.folder.path().join(name), "one").expect("written");
+        let done = house.commit(false).await;
+        assert_eq!(done.paths, ["caf\u{fffd}.md"], "{done:?}");
+        assert_eq!(house.git(&["status", "--porcelain"]), "");
     }
 }

@@ -1,5 +1,6 @@
 //! The state file on the disk: read whole, written whole or not at all. Knows the shape; takes no lock.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::normalize::normalize_state;
-use super::shape::State;
+use super::shape::{State, VERSION};
 
 /// Only its owner may read the secrets in it.
 const MODE: u32 = 0o600;
@@ -27,13 +28,29 @@ pub(super) struct Stamp {
     changed: (i64, i64),
 }
 
+/// A file that was read or written, held open: as long as it is, no other file can have its inode.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) stamp: Stamp,
+    _file: File,
+}
+
+impl Seen {
+    fn of(file: File) -> io::Result<Self> {
+        Ok(Self {
+            stamp: stamp_of(&file.metadata()?),
+            _file: file,
+        })
+    }
+}
+
 /// What is there.
 #[derive(Debug)]
 pub(super) enum Found {
     /// No file yet.
     Nothing,
     /// A state.
-    State(Box<State>, Stamp),
+    State(Box<State>, Seen),
     /// A file that is none: what is wrong with it.
     Corrupt(String),
 }
@@ -41,6 +58,8 @@ pub(super) enum Found {
 /// The stamp of the file, if there is one.
 pub(super) fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
     match fs::metadata(path) {
+        // A pipe would be waited for for ever, and a folder says nothing useful.
+        Ok(meta) if !meta.is_file() => Err(io::Error::other("something that is no file is in its place")),
         Ok(meta) => Ok(Some(stamp_of(&meta))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -67,6 +86,7 @@ pub(super) fn read_state(path: &Path) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
     };
+    // Before the content: a change that comes in between gives another stamp.
     let meta = file.metadata()?;
     if meta.size() > LARGEST {
         return Err(io::Error::other(format!(
@@ -76,14 +96,44 @@ pub(super) fn read_state(path: &Path) -> io::Result<Found> {
     }
     let mut text = Vec::new();
     file.read_to_end(&mut text)?;
+    if let Ok(Versioned { version }) = serde_json::from_slice(&text)
+        && version > VERSION
+    {
+        return Err(io::Error::other(format!(
+            "it has version {version} and this Firstlight knows {VERSION}: run a newer one, or move the file away"
+        )));
+    }
     match serde_json::from_slice::<State>(&text) {
         Ok(mut state) => {
             state.index();
-            Ok(Found::State(Box::new(state), stamp_of(&meta)))
+            let stamp = stamp_of(&meta);
+            Ok(Found::State(Box::new(state), Seen { stamp, _file: file }))
         }
         // Its own words quote no content, only what was expected, and where.
         Err(error) => Ok(Found::Corrupt(error.to_string())),
     }
+}
+
+/// What every version of the file has.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+/// The names of broken files that were set aside and still lie there, oldest first.
+pub(super) fn lying_aside(path: &Path) -> Vec<String> {
+    let aside = beside(path, ".corrupt-");
+    let Some((folder, start)) = path.parent().zip(aside.file_name().and_then(OsStr::to_str)) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(start))
+        .collect();
+    names.sort();
+    names
 }
 
 /// Moves a file that is no state aside. Answers where to.
@@ -115,12 +165,12 @@ pub(super) fn set_aside(path: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> 
 ///
 /// # Errors
 /// When it could not be written; the old file is as it was.
-pub(super) fn write_state(path: &Path, state: &mut State, now: DateTime<Utc>) -> io::Result<Stamp> {
+pub(super) fn write_state(path: &Path, state: &mut State, now: DateTime<Utc>) -> io::Result<Seen> {
     normalize_state(state);
     let mut text = serde_json::to_vec_pretty(state).map_err(io::Error::other)?;
     text.push(b'\n');
     let folder = path.parent().ok_or_else(|| io::Error::other("it has no folder"))?;
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let (mut file, temporary) = temporary(path, now)?;
     let written = file
         .write_all(&text)
@@ -130,7 +180,7 @@ pub(super) fn write_state(path: &Path, state: &mut State, now: DateTime<Utc>) ->
     let _ = fs::remove_file(&temporary);
     written?;
     sync_folder(path)?;
-    Ok(stamp_of(&fs::metadata(path)?))
+    Seen::of(File::open(path)?)
 }
 
 fn temporary(path: &Path, now: DateTime<Utc>) -> io::Result<(File, PathBuf)> {
@@ -161,6 +211,15 @@ fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
         }
         done => done,
     }
+}
+
+/// Makes the state's folder where it is not there. It has to outlive a power cut as the file does.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    sync_folder(folder)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -196,7 +255,7 @@ mod tests {
     fn what_was_written_is_read_again_and_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state/integrations.json");
-        let stamp = write_state(&path, &mut State::default(), at()).expect("written");
+        let written = write_state(&path, &mut State::default(), at()).expect("written");
         let text = fs::read_to_string(&path).expect("read");
         assert!(text.starts_with("{\n  \"version\": 1,\n"), "{text}");
         assert!(text.ends_with("}\n"), "{text}");
@@ -204,7 +263,7 @@ mod tests {
         let Found::State(_, read) = read_state(&path).expect("read") else {
             panic!("a state")
         };
-        assert_eq!(read, stamp);
+        assert_eq!(read.stamp, written.stamp);
         assert_eq!(
             names(path.parent().expect("a folder")),
             ["integrations.json"],
@@ -220,6 +279,26 @@ mod tests {
         write_state(&path, &mut State::default(), at()).expect_err("a folder is in its place");
         assert_eq!(names(folder.path()), ["integrations.json"]);
         assert!(read_state(&path).is_err());
+    }
+
+    #[test]
+    fn another_file_has_another_stamp_however_fast_it_came() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("integrations.json");
+        let first = write_state(&path, &mut State::default(), at()).expect("written");
+        for _ in 0..20 {
+            write_state(&path, &mut State::default(), at()).expect("written");
+            assert_ne!(stamp(&path).expect("there"), Some(first.stamp));
+        }
+    }
+
+    #[test]
+    fn a_pipe_in_the_files_place_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("integrations.json");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("made");
+        assert!(made.success());
+        assert!(stamp(&path).expect_err("no file").to_string().contains("no file"));
     }
 
     #[test]

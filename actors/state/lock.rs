@@ -4,9 +4,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
+
+use super::file::make_folder;
 
 /// How long the lock is waited for (seed, `withStateFileLock`: 5,000 ms).
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_millis(5_000);
@@ -56,11 +58,18 @@ pub(super) fn with_state_file_lock(
         file: path.display().to_string(),
         error,
     };
-    let file = open(path).map_err(broken)?;
+    let mut file = open(path).map_err(broken)?;
     let mut waited = Duration::ZERO;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Locked(file)),
+            Ok(()) if is_still_there(&file, path) => return Ok(Locked(file)),
+            // Somebody deleted it while it was waited for: it holds off nobody who comes now.
+            Ok(()) if waited < timeout => {
+                pause(BETWEEN);
+                waited += BETWEEN;
+                file = open(path).map_err(broken)?;
+            }
+            Ok(()) => return Err(broken(io::Error::other("it is deleted again and again"))),
             Err(TryLockError::WouldBlock) if waited < timeout => {
                 pause(BETWEEN);
                 waited += BETWEEN;
@@ -76,9 +85,17 @@ pub(super) fn with_state_file_lock(
     }
 }
 
+/// Whether the file that is locked is the one that others would lock.
+fn is_still_there(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+        _ => false,
+    }
+}
+
 fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        make_folder(folder)?;
     }
     OpenOptions::new()
         .read(true)
@@ -106,6 +123,22 @@ mod tests {
         drop(first);
         with_state_file_lock(&path, LOCK_TIMEOUT, |_| panic!("it is free")).expect("free again");
         assert!(path.exists(), "the lock file is never deleted");
+    }
+
+    #[test]
+    fn a_lock_file_that_is_deleted_while_it_is_waited_for_locks_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lock");
+        let mut first = Some(with_state_file_lock(&path, LOCK_TIMEOUT, |_| {}).expect("free"));
+        let mut others = None;
+        let fault = with_state_file_lock(&path, LOCK_TIMEOUT, |_| {
+            if first.is_some() {
+                std::fs::remove_file(&path).expect("removed");
+                others = Some(with_state_file_lock(&path, LOCK_TIMEOUT, |_| {}).expect("a new one"));
+                first = None;
+            }
+        });
+        assert!(matches!(fault, Err(LockFault::Held { .. })), "{fault:?}");
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub fn normalize_url(url: &str) -> Result<Url, String> {
         return Err("must not hold a user name or password; sign with a secret instead".to_owned());
     }
     parsed.set_fragment(None);
+    // Spelled out, other alphabets take three characters for each of their bytes.
+    if parsed.as_str().len() > LONGEST_URL {
+        return Err(format!(
+            "must have at most {LONGEST_URL} characters once it is percent-encoded"
+        ));
+    }
     Ok(parsed)
 }
 
@@ -76,6 +82,8 @@ mod tests {
         }
         let long = format!("http://a/{}", "x".repeat(LONGEST_URL));
         assert!(normalize_url(&long).expect_err("long").contains("2048"));
+        let long = format!("http://a/{}", "ü".repeat(LONGEST_URL / 2));
+        assert!(normalize_url(&long).expect_err("long").contains("percent-encoded"));
     }
 
     proptest! {

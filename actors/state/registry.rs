@@ -186,42 +186,54 @@ pub(super) fn get_git_auto_commit_config(state: &State) -> GitAutoCommitConfig {
     state.git_auto_commit.config()
 }
 
-/// The seed's `setGitAutoCommitConfig`. What is absent stays.
+/// The seed's `setGitAutoCommitConfig`. What is absent stays. Says whether anything is different now.
 pub(super) fn set_git_auto_commit_config(
     state: &mut State,
     order: &SetGitAutoCommitConfig,
-) -> IntegrationResult<GitAutoCommitConfig> {
+) -> IntegrationResult<(GitAutoCommitConfig, bool)> {
     let on_events = order
         .on_events
         .as_deref()
         .map(|names| event_names("on_events", names))
         .transpose()?;
-    if let Some(enabled) = order.enabled {
-        state.git_auto_commit.enabled = enabled;
-    }
-    if let Some(on_events) = on_events {
-        state.git_auto_commit.on_events = on_events.iter().map(ToString::to_string).collect();
-    }
-    Ok(state.git_auto_commit.config())
+    let settings = &mut state.git_auto_commit;
+    let enabled = order.enabled.unwrap_or(settings.enabled);
+    let on_events = match on_events {
+        Some(events) => events.iter().map(ToString::to_string).collect(),
+        None => settings.on_events.clone(),
+    };
+    let changed = enabled != settings.enabled || on_events != settings.on_events;
+    settings.enabled = enabled;
+    settings.on_events = on_events;
+    Ok((settings.config(), changed))
 }
 
-/// Appends a notification to the history, or brings the one of this id up to date.
-pub(super) fn keep_notification(state: &mut State, order: &KeepNotification, now: DateTime<Utc>) {
+/// Appends a notification to the history, or brings the one of this id up to date. Says whether anything is different now.
+pub(super) fn keep_notification(state: &mut State, order: &KeepNotification, now: DateTime<Utc>) -> bool {
     if let Some(kept) = state.notifications.iter_mut().rev().find(|kept| kept.id == order.id) {
+        let changed = kept.delivered != order.delivered || kept.meta != order.meta;
         kept.delivered = order.delivered;
         kept.meta = order.meta.clone();
-        return;
+        return changed;
     }
     state.notifications.push(Kept {
         id: order.id.clone(),
-        channel: order.notification.channel,
+        channel: order.notification.channel.to_string(),
         message: order.notification.message.clone(),
-        priority: order.notification.priority,
+        priority: order.notification.priority.to_string(),
         delivered: order.delivered,
         created_at: written(now),
         meta: order.meta.clone(),
         other: Map::new(),
     });
+    true
+}
+
+/// Takes out the old secrets whose time is over: what signs nothing any more need not lie in the file.
+pub(super) fn forget_old_secrets(state: &mut State, now: DateTime<Utc>) {
+    for webhook in &mut state.webhooks {
+        webhook.previous_secret.take_if(|previous| !previous.signs(now));
+    }
 }
 
 /// Whom an event goes to, with the secrets that sign at this moment.
@@ -233,7 +245,7 @@ pub(super) fn endpoints(state: &State, now: DateTime<Utc>) -> Vec<Endpoint> {
             let old = webhook
                 .previous_secret
                 .as_ref()
-                .filter(|previous| DateTime::parse_from_rfc3339(&previous.until).is_ok_and(|until| until > now))
+                .filter(|previous| previous.signs(now))
                 .map(|previous| previous.secret.clone());
             let secrets = [Some(webhook.secret.clone()), old].into_iter().flatten();
             // One name that is none of ours must not turn "these events" into "all events".
@@ -326,6 +338,22 @@ mod tests {
     }
 
     #[test]
+    fn there_is_an_end_to_webhooks_and_those_that_are_there_can_still_be_changed() {
+        let mut state = State::default();
+        for n in 0..MOST_WEBHOOKS {
+            register(
+                &mut state,
+                &format!("w{n}"),
+                &order(&format!("http://a/{n}"), None, None),
+                0,
+            );
+        }
+        let error = register_webhook(&mut state, &order("http://a/new", None, None), "w", at(0)).expect_err("full");
+        assert!(error.to_string().contains("20000 webhooks"), "{error}");
+        assert!(!register(&mut state, "w", &order("http://a/7", None, Some("s")), 1).created);
+    }
+
+    #[test]
     fn deleting_says_whether_there_was_one_and_later_ones_are_still_found() {
         let mut state = State::default();
         for n in 0..3 {
@@ -356,7 +384,11 @@ mod tests {
                 .collect()
         };
         assert_eq!(secrets(&state, at(11)), ["new", "old"]);
+        forget_old_secrets(&mut state, at(11));
+        assert_eq!(secrets(&state, at(11)).len(), 2);
         assert_eq!(secrets(&state, at(10) + GRACE), ["new"]);
+        forget_old_secrets(&mut state, at(10) + GRACE);
+        assert!(state.webhooks[0].previous_secret.is_none(), "it leaves the file, too");
         assert!(matches!(
             rotate_secret(&mut state, "nobody", Secret::new("x"), at(0)),
             Err(IntegrationFault::NotFound(_))
@@ -394,11 +426,13 @@ mod tests {
             let on_events = on_events.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
             set_git_auto_commit_config(&mut state, &SetGitAutoCommitConfig { enabled, on_events })
         };
-        let on = set(Some(true), None).expect("set");
-        assert!(on.enabled && on.on_events == defaults.on_events);
+        let (same, changed) = set(Some(false), None).expect("set");
+        assert!(!changed && same == defaults, "as it was");
+        let (on, changed) = set(Some(true), None).expect("set");
+        assert!(changed && on.enabled && on.on_events == defaults.on_events);
         let error = set(Some(false), Some(&["nonsense"])).expect_err("unknown");
         assert!(error.to_string().starts_with("on_events: unknown event"), "{error}");
-        let still = set(None, Some(&["error"])).expect("set");
+        let (still, _) = set(None, Some(&["error"])).expect("set");
         assert!(still.enabled, "a refused order changed nothing");
         assert_eq!(still.on_events, [IntegrationEvent::Error]);
     }
@@ -426,7 +460,8 @@ mod tests {
         }
         assert_eq!(state.notifications.len(), 200);
         assert_eq!(state.notifications[0].id, "n1");
-        keep_notification(&mut state, &keep(150, true), at(1));
+        assert!(keep_notification(&mut state, &keep(150, true), at(1)));
+        assert!(!keep_notification(&mut state, &keep(150, true), at(2)), "nothing new");
         assert_eq!(state.notifications.len(), 200, "a known one is brought up to date");
         assert!(
             state

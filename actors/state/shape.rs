@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::normalize::normalize_url;
 use crate::domain::{
-    AUTO_COMMIT_DEFAULT_EVENTS, Channel, GitAutoCommitConfig, IntegrationEvent, Priority, Secret, WebhookSummary,
+    AUTO_COMMIT_DEFAULT_EVENTS, GitAutoCommitConfig, IntegrationEvent, Priority, Secret, WebhookSummary,
 };
 
 /// The only version there is.
@@ -20,16 +21,16 @@ pub struct State {
     #[serde(default = "version")]
     pub(super) version: u64,
     /// RFC 3339 time of the last change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) updated_at: String,
     /// In the order of registration.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) webhooks: Vec<Webhook>,
     /// Whether and when changes are committed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) git_auto_commit: GitAutoCommit,
     /// The history, oldest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) notifications: Vec<Kept>,
     /// Keys of others.
     #[serde(flatten)]
@@ -49,13 +50,13 @@ pub(super) struct Webhook {
     pub(super) id: String,
     pub(super) url: String,
     /// Empty, or with `*`: all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) events: Vec<String>,
     #[serde(default = "nothing", serialize_with = "exposed", deserialize_with = "maybe_secret")]
     pub(super) secret: Secret,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) created_at: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) updated_at: String,
     /// The secret before a rotation; it signs, too, until its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,9 +79,9 @@ pub(super) struct Previous {
 /// The settings of automatic commits, as the file has them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct GitAutoCommit {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) enabled: bool,
-    #[serde(default = "default_events")]
+    #[serde(default = "default_events", deserialize_with = "or_default_events")]
     pub(super) on_events: Vec<String>,
     #[serde(flatten)]
     pub(super) other: Map<String, Value>,
@@ -104,22 +105,33 @@ fn default_events() -> Vec<String> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) id: String,
-    pub(super) channel: Channel,
+    /// One of ours where we wrote it; whatever others wrote stays as it is.
+    pub(super) channel: String,
     pub(super) message: String,
+    /// As with the channel.
     #[serde(default = "normal")]
-    pub(super) priority: Priority,
-    #[serde(default)]
+    pub(super) priority: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) delivered: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) created_at: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) meta: Map<String, Value>,
     #[serde(flatten)]
     pub(super) other: Map<String, Value>,
 }
 
-fn normal() -> Priority {
-    Priority::Normal
+fn normal() -> String {
+    Priority::Normal.to_string()
+}
+
+/// Null is as good as absent.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn or_default_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_events))
 }
 
 fn nothing() -> Secret {
@@ -213,6 +225,13 @@ impl Webhook {
     }
 }
 
+impl Previous {
+    /// Whether it still signs.
+    pub(super) fn signs(&self, now: DateTime<Utc>) -> bool {
+        DateTime::parse_from_rfc3339(&self.until).is_ok_and(|until| until > now)
+    }
+}
+
 impl GitAutoCommit {
     /// For people and actors. A name that is none of ours is left out.
     pub(super) fn config(&self) -> GitAutoCommitConfig {
@@ -265,6 +284,32 @@ mod tests {
         });
         let state: State = serde_json::from_value(file.clone()).expect("read");
         assert_eq!(serde_json::to_value(&state).expect("plain data"), file);
+    }
+
+    #[test]
+    fn what_others_wrote_is_read_where_it_can_be() {
+        let state: State = serde_json::from_value(json!({
+            "updated_at": null,
+            "webhooks": [{ "id": "w", "url": "http://a/", "events": null, "secret": null }],
+            "git_auto_commit": { "enabled": null, "on_events": null },
+            "notifications": [{ "id": "n", "channel": "sms", "message": "m", "priority": "urgent", "meta": null }]
+        }))
+        .expect("read");
+        assert_eq!(state.git_auto_commit.on_events, default_events());
+        let shown = state.shown();
+        assert_eq!(shown["notifications"][0]["channel"], "sms");
+        assert_eq!(shown["notifications"][0]["priority"], "urgent");
+        assert_eq!(shown["webhooks"][0]["has_secret"], false);
+        for nothing in [
+            json!({ "webhooks": null, "git_auto_commit": null, "notifications": null }),
+            json!({}),
+        ] {
+            let state: State = serde_json::from_value(nothing).expect("read");
+            assert_eq!(
+                serde_json::to_value(&state).expect("plain data"),
+                serde_json::to_value(State::default()).expect("plain data")
+            );
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! The seed's promise queue and its `updateState`: mutations are carried out in the order in which they arrive. What arrives while
 //! one write is on its way to the disk shares the next one, and everybody is answered after the write that holds their change.
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use futures_util::future::LocalBoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
-use super::file::{self, Found, Stamp};
-use super::lock::{LOCK_TIMEOUT, LockFault, with_state_file_lock};
+use super::file::{self, Found, Seen};
+use super::lock::{LOCK_TIMEOUT, LockFault, Locked, with_state_file_lock};
 use super::registry;
 use super::shape::State;
 use crate::clock::SharedClock;
@@ -68,6 +69,7 @@ impl StateConfig {
 pub struct StateWriter {
     queue: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
+    path: Arc<Path>,
     finished: Arc<AtomicU64>,
     clock: SharedClock,
     _bell: Bell,
@@ -83,6 +85,7 @@ impl StateWriter {
         let finished = Arc::<AtomicU64>::default();
         let mut lock = config.path.clone().into_os_string();
         lock.push(".lock");
+        let path = config.path.as_path().into();
         let desk = Desk {
             config,
             lock: lock.into(),
@@ -97,6 +100,7 @@ impl StateWriter {
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            path,
             finished,
             clock,
             _bell: bell,
@@ -107,20 +111,25 @@ impl StateWriter {
         &self,
         work: impl FnOnce(&State) -> T + Send + 'static,
     ) -> LocalBoxFuture<'static, IntegrationResult<T>> {
-        self.queue(false, Box::new(move |state| Ok((work(state), false))))
+        self.queue(Kind::Look, Box::new(move |state| Ok((work(state), false))))
+    }
+
+    /// Answers when all that was queued before it is carried out.
+    fn quiet(&self) -> LocalBoxFuture<'static, IntegrationResult<()>> {
+        self.queue(Kind::Quiet, Box::new(|_| Ok(((), false))))
     }
 
     fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut State) -> IntegrationResult<(T, bool)> + Send + 'static,
     ) -> LocalBoxFuture<'static, IntegrationResult<T>> {
-        self.queue(true, Box::new(work))
+        self.queue(Kind::Change, Box::new(work))
     }
 
-    fn queue<T: Send + 'static>(&self, changes: bool, work: Deed<T>) -> LocalBoxFuture<'static, IntegrationResult<T>> {
+    fn queue<T: Send + 'static>(&self, kind: Kind, work: Deed<T>) -> LocalBoxFuture<'static, IntegrationResult<T>> {
         let (to, answer) = oneshot::channel();
         let order = Order {
-            changes,
+            kind,
             work: Box::new(Typed {
                 work: Some(work),
                 done: None,
@@ -152,13 +161,25 @@ impl Handler<GetIntegrationState> for StateWriter {
     type Result = ResponseFuture<IntegrationResult<serde_json::Value>>;
 
     fn handle(&mut self, _: GetIntegrationState, _: &mut Context<Self>) -> Self::Result {
-        self.ask(get_integration_state)
+        let path = Arc::clone(&self.path);
+        self.ask(move |state| get_integration_state(state, &path))
     }
 }
 
-/// The seed's `getIntegrationState`, for people: without secrets.
-fn get_integration_state(state: &State) -> serde_json::Value {
-    state.shown()
+/// The seed's `getIntegrationState`, for people: without secrets. Where broken files were set aside and nobody has dealt with
+/// them, `warnings` name them.
+fn get_integration_state(state: &State, path: &Path) -> serde_json::Value {
+    let mut shown = state.shown();
+    let warnings: Vec<_> = file::lying_aside(path)
+        .into_iter()
+        .map(|name| {
+            format!("{name} could not be read as a state and was set aside; mend it and put it back, or remove it")
+        })
+        .collect();
+    if !warnings.is_empty() {
+        shown["warnings"] = warnings.into();
+    }
+    shown
 }
 
 impl Handler<ListWebhooks> for StateWriter {
@@ -248,7 +269,7 @@ impl Handler<SetGitAutoCommitConfig> for StateWriter {
     type Result = ResponseFuture<IntegrationResult<GitAutoCommitConfig>>;
 
     fn handle(&mut self, order: SetGitAutoCommitConfig, _: &mut Context<Self>) -> Self::Result {
-        self.change(move |state| Ok((registry::set_git_auto_commit_config(state, &order)?, true)))
+        self.change(move |state| registry::set_git_auto_commit_config(state, &order))
     }
 }
 
@@ -257,10 +278,7 @@ impl Handler<KeepNotification> for StateWriter {
 
     fn handle(&mut self, order: KeepNotification, _: &mut Context<Self>) -> Self::Result {
         let clock = self.clock.clone();
-        self.change(move |state| {
-            registry::keep_notification(state, &order, clock.now());
-            Ok(((), true))
-        })
+        self.change(move |state| Ok(((), registry::keep_notification(state, &order, clock.now()))))
     }
 }
 
@@ -278,7 +296,7 @@ impl Handler<AwaitQuiet> for StateWriter {
 
     fn handle(&mut self, _: AwaitQuiet, _: &mut Context<Self>) -> Self::Result {
         // Orders are carried out in turn: when this one is answered, all before it are.
-        let quiet = self.ask(|_| ());
+        let quiet = self.quiet();
         let finished = Arc::clone(&self.finished);
         async move {
             let _ = quiet.await;
@@ -292,7 +310,7 @@ impl Handler<Finish> for StateWriter {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Finish, _: &mut Context<Self>) -> Self::Result {
-        let quiet = self.ask(|_| ());
+        let quiet = self.quiet();
         // Without the queue the thread ends when it has done what waits.
         self.queue = None;
         let thread = self.thread.take();
@@ -311,18 +329,39 @@ impl Handler<Finish> for StateWriter {
 
 /// What the thread is told.
 struct Order {
-    /// Whether it may change the state, and so needs the lock.
-    changes: bool,
+    kind: Kind,
     work: Box<dyn Work>,
+}
+
+/// What an order needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// May change the state: the lock, and a write where it did.
+    Change,
+    /// The state as the file has it.
+    Look,
+    /// Its turn, and nothing else.
+    Quiet,
 }
 
 /// An order with the place that waits for its answer.
 trait Work: Send {
-    /// Does it. True: the state was changed.
-    fn perform(&mut self, state: &mut State) -> bool;
+    /// Does it, and says what became of the state.
+    fn perform(&mut self, state: &mut State) -> After;
 
     /// Answers, when it is known what became of the write.
     fn answer(self: Box<Self>, verdict: IntegrationResult<()>);
+}
+
+/// The state after an order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// As before.
+    Same,
+    /// Another one.
+    Changed,
+    /// Perhaps half changed; not to be written.
+    Ruined,
 }
 
 /// What is answered, and whether the state was changed.
@@ -335,15 +374,23 @@ struct Typed<T> {
 }
 
 impl<T: Send> Work for Typed<T> {
-    fn perform(&mut self, state: &mut State) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        // The rules decide before they change, so one that fails has changed nothing.
-        let (done, changed) = match work(state) {
-            Ok((done, changed)) => (Ok(done), changed),
-            Err(fault) => (Err(fault), false),
+    fn perform(&mut self, state: &mut State) -> After {
+        let Some(work) = self.work.take() else {
+            return After::Same;
+        };
+        // What a panic left behind is thrown away by whoever is told that it is ruined.
+        let (done, after) = match catch_unwind(AssertUnwindSafe(|| work(state))) {
+            Ok(Ok((done, changed))) => (Ok(done), if changed { After::Changed } else { After::Same }),
+            // The rules decide before they change, so one that fails has changed nothing.
+            Ok(Err(fault)) => (Err(fault), After::Same),
+            Err(_) => {
+                let words = "the order panicked; nothing was changed".to_owned();
+                emit_error("integrations.state", &words);
+                (Err(IntegrationFault::State(words)), After::Ruined)
+            }
         };
         self.done = Some(done);
-        changed
+        after
     }
 
     fn answer(self: Box<Self>, verdict: IntegrationResult<()>) {
@@ -369,47 +416,53 @@ impl Scribe {
     fn run(mut self) {
         while let Ok(first) = self.orders.recv() {
             let mut group = vec![first];
-            while group.len() < GROUP
-                && let Ok(order) = self.orders.try_recv()
-            {
-                group.push(order);
-            }
-            let verdict = if group.iter().all(|order| !order.changes) {
-                self.desk.look(&mut group)
-            } else {
-                self.update_state(&mut group)
-            };
-            let carried = group.len() as u64;
-            for order in group {
-                order.work.answer(verdict.clone());
-            }
-            self.desk.finished.fetch_add(carried, Ordering::AcqRel);
+            self.join(&mut group, GROUP);
+            self.carry_out(group);
         }
     }
 
-    /// The seed's `updateState`, for a whole group under one lock and one write.
+    /// Takes in what has queued meanwhile.
+    fn join(&self, group: &mut Vec<Order>, most: usize) {
+        while group.len() < most
+            && let Ok(order) = self.orders.try_recv()
+        {
+            group.push(order);
+        }
+    }
+
+    /// First the changes of a group, in the order of their arrival; then its looks, which need no lock and so are not kept from
+    /// their answer by somebody else's. Nobody was answered before, so nobody can tell that a look came earlier.
+    fn carry_out(&mut self, mut group: Vec<Order>) {
+        let mut changed = Ok(());
+        if group.iter().any(|order| order.kind == Kind::Change) {
+            changed = self.update_state(&mut group);
+        }
+        let mut looked = Ok(());
+        if group.iter().any(|order| order.kind == Kind::Look) {
+            looked = self.desk.look(&mut group);
+        }
+        // Before the answers: whoever has one may ask for the count.
+        let carried = group.iter().filter(|order| order.kind != Kind::Quiet).count();
+        self.desk.finished.fetch_add(carried as u64, Ordering::AcqRel);
+        for order in group {
+            let verdict = match order.kind {
+                Kind::Change => changed.clone(),
+                Kind::Look => looked.clone(),
+                Kind::Quiet => Ok(()),
+            };
+            order.work.answer(verdict);
+        }
+    }
+
+    /// The seed's `updateState`, for all changes of a group under one lock and with one write.
     fn update_state(&mut self, group: &mut Vec<Order>) -> IntegrationResult<()> {
-        let began = self.desk.clock.now();
-        // While another process has the lock, more orders may come: they join this group.
+        // While another process has the lock, more orders may come: they join this group. The pause is a whole one however many
+        // come, because pauses are what the patience is counted in.
         let pause = |wait: Duration| {
-            if group.len() >= QUEUE {
-                std::thread::park_timeout(wait);
-                return;
-            }
-            match self.orders.recv_timeout(wait) {
-                Ok(order) => group.push(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::park_timeout(wait),
-            }
+            std::thread::park_timeout(wait);
+            self.join(group, QUEUE);
         };
-        let locked = with_state_file_lock(&self.desk.lock, self.desk.config.lock_timeout, pause).map_err(|fault| {
-            emit_error("integrations.lock", &fault.to_string());
-            match fault {
-                LockFault::Held { .. } => IntegrationFault::Locked(fault.to_string()),
-                LockFault::Broken { .. } => IntegrationFault::State(fault.to_string()),
-            }
-        })?;
-        emit_metric("integrations.lock.wait_ms", millis(began, self.desk.clock.now()), &[]);
+        let locked = self.desk.lock(pause)?;
         let verdict = self.desk.change(group);
         drop(locked);
         verdict
@@ -421,74 +474,135 @@ struct Desk {
     config: StateConfig,
     lock: PathBuf,
     clock: SharedClock,
-    /// The state as it is in the file of this stamp.
-    held: Option<(State, Stamp)>,
+    /// The state that was read or written last.
+    held: Option<(Box<State>, Seen)>,
     finished: Arc<AtomicU64>,
 }
 
+/// What a look at the file gave.
+enum Sight {
+    /// The state, and the file that it is in, if there is one.
+    State(Box<State>, Option<Seen>),
+    /// The file is no state; why.
+    Broken(String),
+}
+
 impl Desk {
+    fn lock(&self, pause: impl FnMut(Duration)) -> IntegrationResult<Locked> {
+        let began = self.clock.now();
+        let locked = with_state_file_lock(&self.lock, self.config.lock_timeout, pause).map_err(|fault| {
+            emit_error("integrations.lock", &fault.to_string());
+            match fault {
+                LockFault::Held { .. } => IntegrationFault::Locked(fault.to_string()),
+                LockFault::Broken { .. } => IntegrationFault::State(fault.to_string()),
+            }
+        })?;
+        emit_metric("integrations.lock.wait_ms", millis(began, self.clock.now()), &[]);
+        Ok(locked)
+    }
+
     /// Looks need no lock: the file is replaced whole, so it is one state or the other.
     fn look(&mut self, group: &mut [Order]) -> IntegrationResult<()> {
-        let mut state = self.read()?;
-        for order in group {
-            order.work.perform(&mut state.0);
+        let (mut state, seen) = match self.read()? {
+            Sight::State(state, seen) => (state, seen),
+            Sight::Broken(_) => {
+                // Perhaps somebody is just copying over it. With the lock, it is known.
+                let _locked = self.lock(std::thread::park_timeout)?;
+                self.read_or_mend()?
+            }
+        };
+        let mut ruined = false;
+        for order in group.iter_mut().filter(|order| order.kind == Kind::Look) {
+            ruined |= order.work.perform(&mut state) == After::Ruined;
         }
-        self.keep(state);
+        if !ruined {
+            self.keep(state, seen);
+        }
         Ok(())
     }
 
-    /// Carries a group out under the lock, with one write if anything changed.
+    /// Carries the changes of a group out under the lock, with one write if there was any.
     fn change(&mut self, group: &mut [Order]) -> IntegrationResult<()> {
-        let (mut state, stamp) = self.read()?;
+        let (mut state, seen) = self.read_or_mend()?;
         let mut changed = false;
-        for order in group {
-            changed |= order.work.perform(&mut state);
+        for order in group.iter_mut().filter(|order| order.kind == Kind::Change) {
+            match order.work.perform(&mut state) {
+                After::Same => {}
+                After::Changed => changed = true,
+                After::Ruined => {
+                    return Err(IntegrationFault::State(
+                        "another order of the same write failed, so nothing was changed; try again".to_owned(),
+                    ));
+                }
+            }
         }
         if !changed {
-            self.keep((state, stamp));
+            self.keep(state, seen);
             return Ok(());
         }
-        let began = self.clock.now();
-        state.updated_at = registry::written(began);
         // A write that fails leaves nothing held: what was changed in memory alone is forgotten.
-        let stamp =
-            file::write_state(&self.config.path, &mut state, began).map_err(|error| self.fault("write", &error))?;
-        emit_metric("integrations.state.write_ms", millis(began, self.clock.now()), &[]);
-        self.keep((state, Some(stamp)));
+        let seen = self.write(&mut state)?;
+        self.keep(state, Some(seen));
         Ok(())
     }
 
-    fn keep(&mut self, (state, stamp): (State, Option<Stamp>)) {
-        if let Some(stamp) = stamp {
-            self.held = Some((state, stamp));
-        }
+    /// Writes the state. Only under the lock.
+    fn write(&self, state: &mut State) -> IntegrationResult<Seen> {
+        let began = self.clock.now();
+        registry::forget_old_secrets(state, began);
+        state.updated_at = registry::written(began);
+        let seen = file::write_state(&self.config.path, state, began).map_err(|error| self.fault("write", &error))?;
+        emit_metric("integrations.state.write_ms", millis(began, self.clock.now()), &[]);
+        Ok(seen)
+    }
+
+    fn keep(&mut self, state: Box<State>, seen: Option<Seen>) {
+        self.held = seen.map(|seen| (state, seen));
     }
 
     /// The state as the file has it now; the one that is held, if that is still the file's.
-    fn read(&mut self) -> IntegrationResult<(State, Option<Stamp>)> {
-        let path = self.config.path.clone();
-        let now = file::stamp(&path).map_err(|error| self.fault("read", &error))?;
-        if let Some((state, stamp)) = self.held.take()
-            && now == Some(stamp)
-        {
-            return Ok((state, Some(stamp)));
+    fn read(&mut self) -> IntegrationResult<Sight> {
+        let path = &self.config.path;
+        let now = file::stamp(path).map_err(|error| self.fault("read", &error))?;
+        if let Some((state, seen)) = self.held.take_if(|(_, seen)| now == Some(seen.stamp)) {
+            return Ok(Sight::State(state, Some(seen)));
         }
-        match file::read_state(&path).map_err(|error| self.fault("read", &error))? {
-            Found::Nothing => Ok((State::default(), None)),
-            Found::State(state, stamp) => Ok((*state, Some(stamp))),
-            Found::Corrupt(why) => {
-                let aside =
-                    file::set_aside(&path, self.clock.now()).map_err(|error| self.fault("move aside", &error))?;
-                let words = format!(
-                    "{} could not be read as a state ({why}); it was moved to {} and an empty state is used: mend it and put it back",
-                    path.display(),
-                    aside.display()
-                );
-                tracing::error!("{words}");
-                emit_error("integrations.state.corrupt", &words);
-                Ok((State::default(), None))
-            }
+        match file::read_state(path).map_err(|error| self.fault("read", &error))? {
+            Found::Nothing => Ok(Sight::State(Box::default(), None)),
+            Found::State(state, seen) => Ok(Sight::State(state, Some(seen))),
+            Found::Corrupt(why) => Ok(Sight::Broken(why)),
         }
+    }
+
+    /// The same, where a broken file is set aside. Only under the lock: nobody else is at the file then.
+    ///
+    /// Whoever broke it broke it for all processes; the state that this one saw last is put in its place. Where it saw none, that is
+    /// an empty one, as if there were no file.
+    fn read_or_mend(&mut self) -> IntegrationResult<(Box<State>, Option<Seen>)> {
+        let why = match self.read()? {
+            Sight::State(state, seen) => return Ok((state, seen)),
+            Sight::Broken(why) => why,
+        };
+        let path = &self.config.path;
+        let aside = file::set_aside(path, self.clock.now()).map_err(|error| self.fault("move aside", &error))?;
+        let last = self.held.take();
+        let instead = if last.is_some() {
+            "the state that was read last took its place"
+        } else {
+            "an empty state is used"
+        };
+        let words = format!(
+            "{} could not be read as a state ({why}); it was moved to {} and {instead}: mend it and put it back, or remove it",
+            path.display(),
+            aside.display()
+        );
+        tracing::error!("{words}");
+        emit_error("integrations.state.corrupt", &words);
+        let Some((mut state, _)) = last else {
+            return Ok((Box::default(), None));
+        };
+        let seen = self.write(&mut state)?;
+        Ok((state, Some(seen)))
     }
 
     fn fault(&self, what: &str, error: &std::io::Error) -> IntegrationFault {
@@ -658,7 +772,9 @@ mod tests {
         let house = House::new();
         house.register("http://a.example/1").await.expect("registered");
         fs::write(house.path(), "{\"version\":1,\"webh").expect("truncated");
-        assert_eq!(house.list().await.expect("an empty state"), []);
+        let list = house.list().await.expect("the last state that was read");
+        assert_eq!(list.len(), 1, "what was acknowledged is not lost with the file");
+        assert_eq!(house.file()["webhooks"][0]["id"], list[0].id, "and it is on disk again");
         house.register("http://a.example/2").await.expect("registered");
         let aside: Vec<_> = fs::read_dir(house.path().parent().expect("a folder"))
             .expect("read")
@@ -669,6 +785,68 @@ mod tests {
             panic!("one file is set aside: {aside:?}")
         };
         assert_eq!(fs::read_to_string(aside).expect("read"), "{\"version\":1,\"webh");
+        let shown = house.writer.send(GetIntegrationState).await;
+        let shown = shown.expect("it lives").expect("read");
+        let name = aside.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        assert_eq!(shown["warnings"].as_array().map(Vec::len), Some(1));
+        assert!(
+            shown["warnings"][0].as_str().expect("words").starts_with(name),
+            "{shown}"
+        );
+        fs::remove_file(aside).expect("removed");
+        let shown = house.writer.send(GetIntegrationState).await;
+        assert!(shown.expect("it lives").expect("read").get("warnings").is_none());
+    }
+
+    #[actix_rt::test]
+    async fn a_file_that_is_broken_from_the_start_is_set_aside_for_an_empty_state() {
+        let house = House::new();
+        fs::create_dir_all(house.path().parent().expect("a folder")).expect("made");
+        fs::write(house.path(), "no state").expect("written");
+        assert_eq!(house.list().await.expect("an empty state"), []);
+        assert!(!house.path().exists(), "nothing was changed, so nothing is written");
+        house.register("http://a.example/1").await.expect("registered");
+        assert_eq!(house.file()["webhooks"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[actix_rt::test]
+    async fn a_deleted_file_is_an_empty_state_and_is_made_again() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        fs::remove_file(house.path()).expect("removed");
+        assert_eq!(house.list().await.expect("read"), []);
+        house.register("http://a.example/2").await.expect("registered");
+        assert_eq!(house.list().await.expect("read").len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_state_of_a_later_version_is_neither_used_nor_moved() {
+        let house = House::new();
+        fs::create_dir_all(house.path().parent().expect("a folder")).expect("made");
+        let later = r#"{"version":2,"webhooks":"elsewhere"}"#;
+        fs::write(house.path(), later).expect("written");
+        let answer = house.register("http://a.example/1").await;
+        let Err(IntegrationFault::State(words)) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(words.contains("version 2"), "{words}");
+        assert_eq!(fs::read_to_string(house.path()).expect("read"), later);
+    }
+
+    #[actix_rt::test]
+    async fn an_order_that_panics_fails_alone_and_the_queue_goes_on() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        let (bells, _belfry) = Bells::hang();
+        let config = StateConfig::of(house.folder.path());
+        let writer = StateWriter::new(config, SystemClock::shared(), bells.bell("state writer")).expect("a thread");
+        let order = writer.change::<()>(|state| {
+            state.webhooks.clear();
+            panic!("a rule that is wrong")
+        });
+        assert!(matches!(order.await, Err(IntegrationFault::State(_))));
+        let left = writer.ask(|state| state.webhooks.len()).await.expect("it goes on");
+        assert_eq!(left, 1, "what it had changed is forgotten");
     }
 
     #[actix_rt::test]
@@ -800,5 +978,82 @@ mod tests {
         finished.await.expect("it lives");
         assert_eq!(house.file()["notifications"][0]["message"], "hello");
         assert_eq!(house.list().await, Err(IntegrationFault::GoingDown));
+    }
+
+    #[actix_rt::test]
+    async fn a_quiet_writer_answers_the_same_twice() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        let first = house.writer.send(AwaitQuiet).await.expect("it lives");
+        for _ in 0..20 {
+            assert_eq!(house.writer.send(AwaitQuiet).await.expect("it lives"), first);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn orders_that_come_while_the_lock_is_held_cost_the_first_no_patience() {
+        let house = House::new();
+        house.register("http://a.example/first").await.expect("registered");
+        let lock = fs::File::open(house.path().with_extension("json.lock")).expect("the lock file stays");
+        lock.lock().expect("locked");
+        // More of them than the seed's 5,000 ms have pauses.
+        let mut orders = Box::pin(join_all(
+            (0..2_000).map(|n| house.writer.send(registration(&format!("http://a.example/{n}")))),
+        ));
+        // They are all given away, and the writer's thread has taken them; then the lock is free.
+        let patience = tokio::time::timeout(Duration::from_millis(300), &mut orders).await;
+        assert!(patience.is_err(), "answered under a foreign lock");
+        lock.unlock().expect("unlocked");
+        for answer in orders.await {
+            assert!(answer.expect("it lives").expect("registered").created);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn looks_are_answered_while_another_process_holds_the_lock() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        let (patient, _belfry) = open(house.folder.path(), Duration::from_millis(20));
+        let lock = fs::File::open(house.path().with_extension("json.lock")).expect("the lock file stays");
+        lock.lock().expect("locked");
+        let change = patient.send(registration("http://a.example/2"));
+        let look = patient.send(ListWebhooks);
+        let (change, look) = tokio::join!(change, look);
+        assert!(matches!(change.expect("it lives"), Err(IntegrationFault::Locked(_))));
+        assert_eq!(look.expect("it lives").expect("a look needs no lock").len(), 1);
+    }
+
+    #[actix_rt::test]
+    async fn a_broken_file_is_moved_by_nobody_who_has_not_the_lock() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        let (patient, _belfry) = open(house.folder.path(), Duration::from_millis(20));
+        let lock = fs::File::open(house.path().with_extension("json.lock")).expect("the lock file stays");
+        lock.lock().expect("locked");
+        // What a copy over the file looks like from the outside while it is under way.
+        let whole = fs::read(house.path()).expect("read");
+        fs::write(house.path(), &whole[..10]).expect("half written");
+        let look = patient.send(ListWebhooks).await.expect("it lives");
+        assert!(matches!(look, Err(IntegrationFault::Locked(_))), "{look:?}");
+        fs::write(house.path(), &whole).expect("written");
+        lock.unlock().expect("unlocked");
+        assert_eq!(
+            patient.send(ListWebhooks).await.expect("it lives").expect("read").len(),
+            1
+        );
+        assert_eq!(fs::read(house.path()).expect("read"), whole);
+    }
+
+    #[actix_rt::test]
+    async fn settings_that_are_as_they_were_are_not_written() {
+        let house = House::new();
+        house.register("http://a.example/1").await.expect("registered");
+        let before = fs::read(house.path()).expect("read");
+        let order = SetGitAutoCommitConfig {
+            enabled: Some(false),
+            on_events: None,
+        };
+        house.writer.send(order).await.expect("it lives").expect("set");
+        assert_eq!(fs::read(house.path()).expect("read"), before);
     }
 }

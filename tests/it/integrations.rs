@@ -1155,6 +1155,31 @@ async fn an_operator_manages_webhooks_and_deliveries_over_the_api() {
 }
 
 #[actix_rt::test]
+async fn a_state_file_that_somebody_broke_is_told_and_costs_no_webhook() {
+    let app = app().await;
+    let token = app.login().await;
+    let hook = json!({ "url": "http://127.0.0.1/hook" });
+    let made = app.post("/api/integrations/webhooks", Some(&token), &hook).await;
+    let file = app.folder().join("state/state/integrations.json");
+    std::fs::write(&file, "{ \"webhooks\": [").expect("written");
+    let state = app.get("/api/integrations/state", Some(&token)).await.json();
+    assert_eq!(state["webhooks"], json!([made.json()["webhook"]]));
+    let warning = state["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("integrations.json.corrupt-"), "{warning}");
+    let name = warning.split(' ').next().expect("a name");
+    let aside = file.with_file_name(name);
+    assert_eq!(
+        std::fs::read_to_string(&aside).expect("it is there"),
+        "{ \"webhooks\": ["
+    );
+
+    std::fs::remove_file(aside).expect("removed");
+    let state = app.get("/api/integrations/state", Some(&token)).await.json();
+    assert_eq!(state.get("warnings"), None);
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn two_processes_at_one_state_lose_nothing_of_what_they_acknowledged() {
     const EACH: usize = 100;
     let app = app().await;
