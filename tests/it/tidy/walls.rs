@@ -77,6 +77,18 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("library", &["clock", "domain", "house", "messages", "workflows"]),
     ("dispatch", &["clock", "domain", "house", "messages", "workflows"]),
     ("runs", &["clock", "domain", "house", "messages", "workflows"]),
+    (
+        "cron",
+        &[
+            "clock",
+            "diagnostics",
+            "domain",
+            "house",
+            "messages",
+            "workflows",
+            "yaml",
+        ],
+    ),
     ("store", &["clock", "domain", "messages"]),
     ("state", &["clock", "diagnostics", "domain", "house", "messages"]),
     // Alone names every actor.
@@ -115,6 +127,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         &[
             "clock",
             "connectors",
+            "cron",
             "dispatch",
             "domain",
             "github",
