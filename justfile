@@ -16,3 +16,4 @@ bench:
     cargo bench --bench runs
     cargo bench --bench integrations
     cargo bench --bench deliveries
+    cargo bench --bench cron

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod connectors;
+pub mod cron;
 pub mod diagnostics;
 pub mod dispatch;
 pub mod domain;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::Actor;
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
+use actors::cron;
 use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
@@ -66,19 +67,36 @@ pub enum Called {
     Bell(&'static str),
 }
 
-/// The workflows as shipped and overlaid, checked against the settings.
+/// The workflows as shipped and overlaid, checked against the settings; and with them the schedules.
 ///
 /// # Errors
-/// Every mistake of every workflow file and of every setting that names a workflow.
+/// Every mistake of every workflow file, of every schedule, and of every setting that names a workflow.
 pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
     let rules = library_rules(loaded);
-    workflows::load_for(
-        rules.overlay.as_deref(),
-        &workflows::Setup {
-            routes: &rules.routes,
-            runtimes: &rules.runtimes,
-        },
-    )
+    let overlay = rules.overlay.as_deref();
+    let setup = workflows::Setup {
+        routes: &rules.routes,
+        runtimes: &rules.runtimes,
+    };
+    let (catalog, crons) = match (workflows::load_for(overlay, &setup), cron::load(overlay)) {
+        (Ok(catalog), Ok(crons)) => (catalog, crons),
+        // What a schedule names may well be in a file with mistakes, so nothing is said of that yet.
+        (catalog, crons) => {
+            let mut mistakes = catalog.err().unwrap_or_default();
+            mistakes.extend(crons.err().unwrap_or_default());
+            mistakes.sort();
+            mistakes.dedup();
+            return Err(mistakes);
+        }
+    };
+    let names: Vec<_> = catalog.names().map(|name| name.as_str()).collect();
+    let exists = |name: &str| names.contains(&name);
+    let mistakes = cron::check(&crons, &exists, &names, loaded.settings.managed_repos.rule());
+    if mistakes.is_empty() {
+        Ok(catalog)
+    } else {
+        Err(mistakes)
+    }
 }
 
 /// What workflows must fit, at boot and whenever a file changes.

@@ -7,7 +7,7 @@ use super::schema::{Grammar, MAX_PHASES, NEEDED_BY_KIND, PHASE, PHASE_KEYS, RULE
 use crate::domain::PhaseKind;
 
 /// What a key holds, as far as a JSON Schema can tell.
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A text, empty or not.
     Text,
     /// A text that says something.
@@ -66,7 +66,7 @@ pub fn json_schema() -> String {
 
 impl<T> Grammar<T> {
     /// A map by this grammar.
-    pub(super) fn schema(self) -> Value {
+    pub(crate) fn schema(self) -> Value {
         let mut schema = json!({"type": "object", "additionalProperties": false});
         let properties: Map<String, Value> = self
             .keys

@@ -339,6 +339,9 @@ fn read_layer(files: Vec<File>, library: &Library<'_>, found: &mut Found) {
 
 /// One file; nothing when it is a schedule.
 fn read_file(file: &File, library: &Library<'_>) -> Result<Option<schema::Read>, Vec<Mistake>> {
+    if file.stem.starts_with(SCHEDULE_PREFIX) {
+        return Ok(None);
+    }
     let wrong = |problem: String| vec![whole_file(&file.label, problem)];
     let text = text_of(&file.bytes).map_err(wrong)?;
     let Some(root) = yaml::parse(&file.label, text)? else {
@@ -347,8 +350,7 @@ fn read_file(file: &File, library: &Library<'_>) -> Result<Option<schema::Read>,
             file.stem
         )));
     };
-    let is_schedule = root.get("kind").and_then(yaml::Node::as_str) == Some("cron");
-    if is_schedule || file.stem.starts_with("cron-") {
+    if is_schedule(&root) {
         return Ok(None);
     }
     let source = Source {
@@ -359,7 +361,67 @@ fn read_file(file: &File, library: &Library<'_>) -> Result<Option<schema::Read>,
     schema::read(source, &root, library, library.refused).map(Some)
 }
 
-fn whole_file(file: &str, problem: impl Into<String>) -> Mistake {
+/// How the name of a file that holds a schedule begins, whatever its kind.
+const SCHEDULE_PREFIX: &str = "cron-";
+
+fn is_schedule(root: &yaml::Node) -> bool {
+    root.get("kind").and_then(yaml::Node::as_str) == Some("cron")
+}
+
+/// A file that holds a schedule.
+pub(crate) struct ScheduleFile {
+    /// How mistakes name it.
+    pub(crate) label: String,
+    /// Its name without the ending.
+    pub(crate) stem: String,
+    pub(crate) root: yaml::Node,
+}
+
+/// The files of both layers that hold schedules: those of the binary, then those of the overlay folder. What is wrong with them as
+/// files is added to the mistakes; a workflow that cannot be read is left to [`load`].
+pub(crate) fn schedule_files(overlay: Option<&Path>, mistakes: &mut Vec<Mistake>) -> [Vec<ScheduleFile>; 2] {
+    let of_overlay = match overlay.map(Overlay::open) {
+        None => Vec::new(),
+        Some(Ok(overlay)) => overlay.workflow_files(mistakes).unwrap_or_default(),
+        Some(Err(problem)) => {
+            let root = overlay.map_or_else(String::new, |root| root.display().to_string());
+            mistakes.push(whole_file(&root, problem));
+            Vec::new()
+        }
+    };
+    [shipped_files(), of_overlay].map(|files| {
+        files
+            .into_iter()
+            .filter_map(|file| schedule_file(file, mistakes))
+            .collect()
+    })
+}
+
+fn schedule_file(file: File, mistakes: &mut Vec<Mistake>) -> Option<ScheduleFile> {
+    let named = file.stem.starts_with(SCHEDULE_PREFIX);
+    let read = text_of(&file.bytes)
+        .map_err(|problem| vec![whole_file(&file.label, problem)])
+        .and_then(|text| yaml::parse(&file.label, text));
+    match read {
+        Ok(Some(root)) if named || is_schedule(&root) => Some(ScheduleFile {
+            label: file.label,
+            stem: file.stem,
+            root,
+        }),
+        Ok(None) if named => {
+            let problem = "is empty; write a schedule, which begins with \"kind: cron\", or remove the file";
+            mistakes.push(whole_file(&file.label, problem));
+            None
+        }
+        Err(found) if named => {
+            mistakes.extend(found);
+            None
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
+pub(crate) fn whole_file(file: &str, problem: impl Into<String>) -> Mistake {
     Mistake {
         file: file.to_owned(),
         line: 0,

@@ -17,6 +17,11 @@ pub use json_schema::json_schema;
 pub use load::{Catalog, MAX_FILE, Reloaded, SharedCatalog, load, load_for, reload};
 pub use pattern::{MAX_PATTERN, Pattern};
 pub use reader::{MAX_DEADLINE, MAX_TIMEOUT};
+// How files are read and tables of keys are walked, for schedules as well.
+pub(crate) use json_schema::Shape;
+pub(crate) use load::{ScheduleFile, schedule_files, whole_file};
+pub(crate) use reader::{Asset, Assets, Reader};
+pub(crate) use schema::{EVERY, Grammar, Key, key, names};
 pub use schema::{KeyOfGrammar, MAX_PHASES, MAX_ROUNDS, keys};
 
 #[cfg(test)]

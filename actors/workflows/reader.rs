@@ -20,7 +20,7 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const MAX_DEADLINE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Where the reader gets the texts that a file names.
-pub(super) trait Assets {
+pub(crate) trait Assets {
     /// The prompt at a path such as `prompts/triage.md`, already known to be relative and clean; or what is wrong.
     fn prompt(&self, path: &str) -> Result<Asset, String>;
     /// The skill of this name; or what is wrong.
@@ -29,15 +29,15 @@ pub(super) trait Assets {
 
 /// A text and the file that it comes from, as mistakes name it.
 #[derive(Debug, Clone)]
-pub(super) struct Asset {
-    pub(super) text: Arc<str>,
-    pub(super) file: String,
+pub(crate) struct Asset {
+    pub(crate) text: Arc<str>,
+    pub(crate) file: String,
 }
 
 /// Which outputs a text can name: those of the phases before, also that of its own phase, or besides that `output`, what the
 /// round of a loop printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sees {
+pub(crate) enum Sees {
     Before,
     After,
     Round,
@@ -45,41 +45,41 @@ pub(super) enum Sees {
 
 /// The language of a text that names things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(crate) enum Language {
     Template,
     Expression,
 }
 
 /// A text that names things, and where it stands.
 #[derive(Debug)]
-pub(super) struct TextAt {
-    pub(super) text: Arc<str>,
-    pub(super) language: Language,
-    pub(super) key: String,
+pub(crate) struct TextAt {
+    pub(crate) text: Arc<str>,
+    pub(crate) language: Language,
+    pub(crate) key: String,
     /// Line and column of the value in the workflow file.
-    pub(super) at: (usize, usize),
+    pub(crate) at: (usize, usize),
     /// The file that the text is from, when it is a prompt.
-    pub(super) prompt_file: Option<String>,
+    pub(crate) prompt_file: Option<String>,
     /// Index of its phase.
-    pub(super) phase: usize,
-    pub(super) sees: Sees,
+    pub(crate) phase: usize,
+    pub(crate) sees: Sees,
 }
 
-pub(super) struct Reader<'f> {
-    pub(super) file: &'f str,
-    pub(super) assets: &'f dyn Assets,
+pub(crate) struct Reader<'f> {
+    pub(crate) file: &'f str,
+    pub(crate) assets: &'f dyn Assets,
     /// Paths of the grammar that are refused for now.
-    pub(super) refused: &'f [&'f str],
+    pub(crate) refused: &'f [&'f str],
     path: String,
     /// Kind of the phase that is read; `None` outside of phases and where the file says none that exists.
-    pub(super) kind: Option<PhaseKind>,
-    pub(super) phase: usize,
-    pub(super) texts: Vec<TextAt>,
-    pub(super) mistakes: Vec<Mistake>,
+    pub(crate) kind: Option<PhaseKind>,
+    pub(crate) phase: usize,
+    pub(crate) texts: Vec<TextAt>,
+    pub(crate) mistakes: Vec<Mistake>,
 }
 
 impl<'f> Reader<'f> {
-    pub(super) fn new(file: &'f str, assets: &'f dyn Assets, refused: &'f [&'f str]) -> Self {
+    pub(crate) fn new(file: &'f str, assets: &'f dyn Assets, refused: &'f [&'f str]) -> Self {
         Self {
             file,
             assets,
@@ -93,7 +93,7 @@ impl<'f> Reader<'f> {
     }
 
     /// Notes a mistake at a node, under the path where the reader is.
-    pub(super) fn wrong(&mut self, node: &Node, problem: impl Into<String>) {
+    pub(crate) fn wrong(&mut self, node: &Node, problem: impl Into<String>) {
         self.mistakes.push(Mistake {
             file: self.file.to_owned(),
             line: node.line,
@@ -104,12 +104,12 @@ impl<'f> Reader<'f> {
     }
 
     /// Notes a mistake about a key of the map where the reader is.
-    pub(super) fn wrong_at(&mut self, node: &Node, key: &str, problem: impl Into<String>) {
+    pub(crate) fn wrong_at(&mut self, node: &Node, key: &str, problem: impl Into<String>) {
         self.within(&format!(".{key}"), |reader| reader.wrong(node, problem));
     }
 
     /// Notes a mistake about a key that should not be there.
-    pub(super) fn wrong_key(&mut self, key: &Key, problem: impl Into<String>) {
+    pub(crate) fn wrong_key(&mut self, key: &Key, problem: impl Into<String>) {
         let place = Node {
             line: key.line,
             column: key.column,
@@ -118,7 +118,7 @@ impl<'f> Reader<'f> {
         self.wrong_at(&place, &key.text, problem);
     }
 
-    pub(super) fn within<T>(&mut self, step: &str, then: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn within<T>(&mut self, step: &str, then: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         self.path.push_str(step);
         let result = then(self);
@@ -127,7 +127,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text, empty or not; numbers and truth values are taken as they are written.
-    pub(super) fn text(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn text(&mut self, node: &Node) -> Option<String> {
         let text = node.as_str().map(str::to_owned);
         if text.is_none() {
             self.wrong(node, format!("must be a text, found {}", node.kind_name()));
@@ -136,7 +136,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text that says something.
-    pub(super) fn filled(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn filled(&mut self, node: &Node) -> Option<String> {
         let text = self.text(node)?;
         if text.trim().is_empty() {
             self.wrong(node, "is empty; write something or take the key out");
@@ -145,7 +145,7 @@ impl<'f> Reader<'f> {
         Some(text)
     }
 
-    pub(super) fn flag(&mut self, node: &Node) -> Option<bool> {
+    pub(crate) fn flag(&mut self, node: &Node) -> Option<bool> {
         let flag = node.to_json().as_bool();
         if flag.is_none() {
             self.wrong(
@@ -157,7 +157,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn count(&mut self, node: &Node, bounds: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn count(&mut self, node: &Node, bounds: RangeInclusive<u32>) -> Option<u32> {
         let (least, most) = (bounds.start(), bounds.end());
         let number = match node.to_json() {
             Json::Number(number) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
@@ -176,7 +176,7 @@ impl<'f> Reader<'f> {
         found
     }
 
-    pub(super) fn id<T: FromStr<Err = InvalidId>>(&mut self, node: &Node) -> Option<T> {
+    pub(crate) fn id<T: FromStr<Err = InvalidId>>(&mut self, node: &Node) -> Option<T> {
         let text = self.text(node)?;
         text.parse()
             .map_err(|error: InvalidId| self.wrong(node, error.to_string()))
@@ -184,7 +184,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A name by the rule of phase names, for things that have no type of their own.
-    pub(super) fn word(&mut self, node: &Node, what: &'static str) -> Option<String> {
+    pub(crate) fn word(&mut self, node: &Node, what: &'static str) -> Option<String> {
         let text = self.text(node)?;
         match text.parse::<PhaseName>() {
             Ok(_) => Some(text),
@@ -196,7 +196,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text that follows a rule of its own; the rule's words say what it is not and what to write.
-    pub(super) fn fitting(&mut self, node: &Node, fits: fn(&str) -> bool, rule: &str) -> Option<String> {
+    pub(crate) fn fitting(&mut self, node: &Node, fits: fn(&str) -> bool, rule: &str) -> Option<String> {
         let text = self.filled(node)?;
         if !fits(&text) {
             self.wrong(node, format!("{text:?} {rule}"));
@@ -205,7 +205,7 @@ impl<'f> Reader<'f> {
         Some(text)
     }
 
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &mut self,
         node: &Node,
         what: &str,
@@ -226,7 +226,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A length of time over zero.
-    pub(super) fn duration(&mut self, node: &Node, most: Duration) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, node: &Node, most: Duration) -> Option<Duration> {
         let text = self.filled(node)?;
         let form = "write it with units, such as 90s, 5m or 1h30m";
         match humantime::parse_duration(&text) {
@@ -241,7 +241,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A web address. What was written is not told: it is as good as a password.
-    pub(super) fn address(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn address(&mut self, node: &Node) -> Option<String> {
         let text = self.filled(node)?;
         let good = !text.contains("{{")
             && url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -256,7 +256,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A list, each item read alike; items that are wrong are left out.
-    pub(super) fn list<T>(&mut self, node: &Node, mut item: impl FnMut(&mut Self, &Node) -> Option<T>) -> Vec<T> {
+    pub(crate) fn list<T>(&mut self, node: &Node, mut item: impl FnMut(&mut Self, &Node) -> Option<T>) -> Vec<T> {
         let Value::Seq(items) = &node.value else {
             self.wrong(node, format!("must be a list, found {}", node.kind_name()));
             return Vec::new();
@@ -269,7 +269,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A list with something in it, nothing twice.
-    pub(super) fn set<T: PartialEq>(
+    pub(crate) fn set<T: PartialEq>(
         &mut self,
         node: &Node,
         mut item: impl FnMut(&mut Self, &Node) -> Option<T>,
@@ -291,7 +291,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A map from names that follow a rule to texts.
-    pub(super) fn text_map(
+    pub(crate) fn text_map(
         &mut self,
         node: &Node,
         rule: &str,
@@ -319,7 +319,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A map of anything; every text in it, at any depth, is a template.
-    pub(super) fn payload(&mut self, node: &Node) -> serde_json::Map<String, Json> {
+    pub(crate) fn payload(&mut self, node: &Node) -> serde_json::Map<String, Json> {
         if !matches!(node.value, Value::Map(_)) {
             self.wrong(node, format!("must be a map, found {}", node.kind_name()));
             return serde_json::Map::new();
@@ -355,21 +355,21 @@ impl<'f> Reader<'f> {
     }
 
     /// A template that says something.
-    pub(super) fn template(&mut self, node: &Node, sees: Sees) -> Option<String> {
+    pub(crate) fn template(&mut self, node: &Node, sees: Sees) -> Option<String> {
         let text = self.filled(node)?;
         self.note(node, &text, Language::Template, None, sees);
         Some(text)
     }
 
     /// A template that may be empty.
-    pub(super) fn any_template(&mut self, node: &Node, sees: Sees) -> Option<String> {
+    pub(crate) fn any_template(&mut self, node: &Node, sees: Sees) -> Option<String> {
         let text = self.text(node)?;
         self.note(node, &text, Language::Template, None, sees);
         Some(text)
     }
 
     /// An expression. Whether it is a good one is looked at with the names.
-    pub(super) fn expression(&mut self, node: &Node, sees: Sees) -> Option<String> {
+    pub(crate) fn expression(&mut self, node: &Node, sees: Sees) -> Option<String> {
         let text = self.filled(node)?;
         self.note(node, &text, Language::Expression, None, sees);
         Some(text)
@@ -388,7 +388,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A regular expression for titles.
-    pub(super) fn pattern(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn pattern(&mut self, node: &Node) -> Option<String> {
         let text = self.filled(node)?;
         match Pattern::parse(&text) {
             Ok(_) => Some(text),
@@ -400,7 +400,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A command, which is never a template: what people outside write would become code of the shell.
-    pub(super) fn command(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn command(&mut self, node: &Node) -> Option<String> {
         let text = self.filled(node)?;
         let outputs = template::names(&text);
         let output = outputs.iter().find(|name| name.kind == template::ReferenceKind::Output);
@@ -419,7 +419,7 @@ impl<'f> Reader<'f> {
         Some(text)
     }
 
-    pub(super) fn prompt(&mut self, node: &Node, sees: Sees) -> Option<Arc<str>> {
+    pub(crate) fn prompt(&mut self, node: &Node, sees: Sees) -> Option<Arc<str>> {
         let path = self.filled(node)?;
         let clean = path.starts_with("prompts/")
             && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
@@ -443,7 +443,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    pub(super) fn skill(&mut self, node: &Node) -> Option<Skill> {
+    pub(crate) fn skill(&mut self, node: &Node) -> Option<Skill> {
         let name = self.word(node, "skill")?;
         match self.assets.skill(&name) {
             Ok(asset) => Some(Skill { name, text: asset.text }),
@@ -454,7 +454,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    pub(super) fn output_var(&mut self, node: &Node) -> Option<String> {
+    pub(crate) fn output_var(&mut self, node: &Node) -> Option<String> {
         let name = self.word(node, "output_var")?;
         if template::CONTEXT_KEYS.iter().any(|(key, _)| *key == name) {
             self.wrong(
@@ -468,6 +468,6 @@ impl<'f> Reader<'f> {
 }
 
 /// `; did you mean "review"?`, or nothing.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |near| format!("; did you mean {near:?}?"))
 }

@@ -32,18 +32,18 @@ const MAX_BACKOFF: Duration = Duration::from_secs(60 * 60);
 const MOST_CIRCLES: usize = 10;
 
 /// A key that a map of a workflow file may hold.
-pub(super) struct Key<T: 'static> {
-    pub(super) name: &'static str,
+pub(crate) struct Key<T: 'static> {
+    pub(crate) name: &'static str,
     /// The kinds of phases that it makes sense for.
-    pub(super) kinds: &'static [PhaseKind],
+    pub(crate) kinds: &'static [PhaseKind],
     /// What it holds, for editors.
-    pub(super) shape: Shape,
+    pub(crate) shape: Shape,
     /// What it says, in one line of Markdown.
-    pub(super) doc: &'static str,
-    pub(super) read: fn(&mut T, &Node, &mut Reader<'_>),
+    pub(crate) doc: &'static str,
+    pub(crate) read: fn(&mut T, &Node, &mut Reader<'_>),
 }
 
-const EVERY: &[PhaseKind] = PhaseKind::ALL;
+pub(crate) const EVERY: &[PhaseKind] = PhaseKind::ALL;
 const AGENT: &[PhaseKind] = &[PhaseKind::Agent];
 const PROCESS: &[PhaseKind] = &[PhaseKind::Agent, PhaseKind::Script];
 const SCRIPT: &[PhaseKind] = &[PhaseKind::Script];
@@ -840,12 +840,12 @@ const ON_SUCCESS_KEYS: &[Key<OnSuccess>] = &[
 ];
 
 /// What a map may hold, and what it must.
-pub(super) struct Grammar<T: 'static> {
+pub(crate) struct Grammar<T: 'static> {
     /// Path of its keys, as the README writes it: `phases[].messages.`.
-    pub(super) prefix: &'static str,
-    pub(super) keys: &'static [Key<T>],
+    pub(crate) prefix: &'static str,
+    pub(crate) keys: &'static [Key<T>],
     /// Keys that it must hold, with what is wrong without them.
-    pub(super) needed: &'static [(&'static str, &'static str)],
+    pub(crate) needed: &'static [(&'static str, &'static str)],
 }
 
 impl<T> Clone for Grammar<T> {
@@ -1018,7 +1018,7 @@ pub fn keys() -> Vec<KeyOfGrammar> {
     keys
 }
 
-const fn key<T>(
+pub(crate) const fn key<T>(
     name: &'static str,
     kinds: &'static [PhaseKind],
     shape: Shape,
@@ -1034,7 +1034,7 @@ const fn key<T>(
     }
 }
 
-fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<&'static str> {
+pub(crate) fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<&'static str> {
     all.iter().map(|value| name(*value)).collect()
 }
 
@@ -1588,7 +1588,8 @@ fn read_generic_loop(phase: &mut PhaseDraft, node: &Node, reader: &mut Reader<'_
 
 impl Reader<'_> {
     /// Reads a map by its grammar: every key that is there, and a mistake for each that should not be, or is missing.
-    fn map<T>(&mut self, target: &mut T, node: &Node, grammar: Grammar<T>) {
+    /// Reads the keys of a map, each by its row; every other key is a mistake.
+    pub(crate) fn map<T>(&mut self, target: &mut T, node: &Node, grammar: Grammar<T>) {
         let Value::Map(entries) = &node.value else {
             return self.wrong(node, format!("must be a map, found {}", node.kind_name()));
         };

@@ -89,6 +89,18 @@ const INSIDE: &[(&str, &[&str])] = &[
         "slack",
         &["clock", "connectors", "domain", "house", "messages", "messaging"],
     ),
+    (
+        "cron",
+        &[
+            "clock",
+            "diagnostics",
+            "domain",
+            "house",
+            "messages",
+            "workflows",
+            "yaml",
+        ],
+    ),
     ("store", &["clock", "domain", "messages"]),
     ("state", &["clock", "diagnostics", "domain", "house", "messages"]),
     // Alone names every actor.
@@ -127,6 +139,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         &[
             "clock",
             "connectors",
+            "cron",
             "dispatch",
             "domain",
             "github",
