@@ -2,6 +2,7 @@
 
 mod approval;
 mod chat;
+mod cron;
 mod delivery;
 mod diagram;
 mod effect;
@@ -19,6 +20,7 @@ mod workflow;
 
 pub use approval::*;
 pub use chat::*;
+pub use cron::*;
 pub use delivery::*;
 pub use diagram::*;
 pub use effect::*;

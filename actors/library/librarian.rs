@@ -16,6 +16,7 @@ use super::watch::Watch;
 use crate::clock::SharedClock;
 use crate::domain::{Mistake, WorkflowName};
 use crate::house::Bell;
+use crate::messages::cron::CronFilesChanged;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::library::{FilesChanged, ReadWorkflows, Shelf};
 use crate::messages::store::KeepDefinitions;
@@ -47,6 +48,7 @@ pub struct Librarian {
     rules: Arc<LibraryRules>,
     shelf: SharedCatalog,
     keep: Recipient<KeepDefinitions>,
+    crons: Recipient<CronFilesChanged>,
     clock: SharedClock,
     watch: Option<Watch>,
     refused: Vec<Mistake>,
@@ -77,6 +79,7 @@ impl Librarian {
         rules: LibraryRules,
         shelf: SharedCatalog,
         keep: Recipient<KeepDefinitions>,
+        crons: Recipient<CronFilesChanged>,
         clock: SharedClock,
         bell: Bell,
     ) -> Self {
@@ -84,6 +87,7 @@ impl Librarian {
             rules: Arc::new(rules),
             shelf,
             keep,
+            crons,
             clock,
             watch: None,
             refused: Vec::new(),
@@ -154,6 +158,8 @@ impl Librarian {
         match turn {
             Ok(reloaded) => {
                 self.take_up(reloaded);
+                // Schedules name workflows, so theirs are read after these. A full mailbox holds a nudge already.
+                let _ = self.crons.try_send(CronFilesChanged);
                 if again {
                     self.work(ctx, REST);
                 }

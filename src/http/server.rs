@@ -19,11 +19,11 @@ use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListFirings, ListRuns, LoadRun,
+    ReadApproval, ReadEvent, ReadFiring, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
-use actors::system::FrontDoors;
+use actors::system::{CronOrders, FrontDoors};
 use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +124,9 @@ pub struct HttpDoors {
     pub(crate) webhook_stats: Recipient<WebhookStats>,
     pub(crate) redeliver: Recipient<Redeliver>,
     pub(crate) workflows: Recipient<ReadWorkflows>,
+    pub(crate) crons: CronOrders,
+    pub(crate) list_firings: Recipient<ListFirings>,
+    pub(crate) read_firing: Recipient<ReadFiring>,
     pub(crate) switched_off: Recipient<SwitchedOff>,
     pub(crate) switch_workflow: Recipient<SwitchWorkflow>,
     pub(crate) count: Recipient<CountStore>,
@@ -211,6 +214,9 @@ impl HttpDoor {
                 webhook_stats: store.clone().recipient(),
                 redeliver: store.clone().recipient(),
                 workflows: front.workflows.clone(),
+                crons: front.crons.clone(),
+                list_firings: store.clone().recipient(),
+                read_firing: store.clone().recipient(),
                 switched_off: store.clone().recipient(),
                 switch_workflow: store.clone().recipient(),
                 count: store.clone().recipient(),

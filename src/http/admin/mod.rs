@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 mod audit;
+pub(crate) mod crons;
 pub(crate) mod events;
 pub(crate) mod logs;
 pub(crate) mod runs;

@@ -97,6 +97,7 @@ const INSIDE: &[(&str, &[&str])] = &[
             "domain",
             "house",
             "messages",
+            "messaging",
             "workflows",
             "yaml",
         ],
