@@ -1,6 +1,7 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
 mod chat;
+mod crons;
 mod deliveries;
 mod demo;
 mod gates;
