@@ -75,6 +75,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
+                .route("/stream", web::get().to(admin::stream::changes))
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))
