@@ -14,15 +14,17 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, ChatMessage, ChatSession, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, Execution,
+    HourCount, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord,
+    RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
     EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
-    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
-    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
-    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
+    ListApprovals, ListDeliveries, ListEvents, ListExecutions, ListRuns, ListSessions, LiveRunOf, LoadRun, OpenGates,
+    OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent,
+    ReadHours, ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep,
+    RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RunWorkflows, SessionsIn, SetWebhook,
     SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow,
     SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
 };
@@ -76,6 +78,12 @@ orders! {
     latest_threads(LatestThreads) -> Vec<ChatThread>;
     /// Ends conversations.
     end_sessions(EndSessions) -> usize;
+    /// Lists conversations, newest first, and counts those that go on.
+    list_sessions(ListSessions) -> (Page<ChatSession>, u64);
+    /// Reads one conversation.
+    read_session(ReadSession) -> Option<ChatSession>;
+    /// Reads lines of a conversation, oldest first.
+    read_lines(ReadLines) -> Vec<ChatMessage>;
     /// Reads events that wait to be routed, oldest first.
     read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
     /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
@@ -84,6 +92,8 @@ orders! {
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
     read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    /// Takes an event up again, or records its content as a new one, once per id.
+    replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.
     list_events(ListEvents) -> Page<StoredEvent>;
     /// Keeps workflow definitions.
@@ -100,6 +110,12 @@ orders! {
     load_run(LoadRun) -> Option<RunRecord>;
     /// Lists runs, newest first, and says how many match in all.
     list_runs(ListRuns) -> (Page<RunSummary>, u64);
+    /// Reads the oldest live run of a workflow and a subject.
+    live_run_of(LiveRunOf) -> Option<(RunId, RunStatus)>;
+    /// Reads the names of all workflows that ever ran.
+    run_workflows(RunWorkflows) -> Vec<String>;
+    /// Lists phase executions of all runs, newest first.
+    list_executions(ListExecutions) -> Page<Execution>;
     /// Writes steps of a run down. A run that is not there fails the order.
     record_step(RecordStep) -> StepTaken;
     /// Ends a run from outside. A status that is not final fails the order.
@@ -164,6 +180,10 @@ orders! {
     keep_answer(KeepAnswer) -> ();
     /// Writes a line of the audit log.
     record_audit(RecordAudit) -> ();
+    /// Reads what happened, by the hour.
+    read_hours(ReadHours) -> Vec<HourCount>;
+    /// Reads how much there is.
+    read_totals(ReadTotals) -> Totals;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
 }

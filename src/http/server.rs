@@ -29,6 +29,7 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Desk;
 use super::auth::Admin;
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
@@ -66,6 +67,8 @@ pub struct HttpShared {
     pub metrics_public: bool,
     /// What changes, for those who listen.
     pub changes: Board,
+    /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
+    pub config: serde_json::Value,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -94,6 +97,7 @@ impl HttpShared {
             public_url: None,
             metrics_public: false,
             changes: Board::default(),
+            config: serde_json::Value::Null,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -142,6 +146,8 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    /// What operators do besides.
+    pub(crate) desk: Desk,
     /// Over when the server stops: streams end then.
     pub(crate) streams: CancellationToken,
 }
@@ -208,7 +214,7 @@ impl HttpDoor {
             let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock.clone()).start();
             let store = store();
             let doors = HttpDoors {
-                deliver: connector.recipient(),
+                deliver: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
@@ -231,6 +237,7 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                desk: desk_of(&front, &store, &connector),
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
@@ -282,6 +289,31 @@ impl Connector for HttpDoor {
                 server.stop(true).await;
             }
         })
+    }
+}
+
+/// The doors of the operators' desk, by way of this thread's doors to the store and to the connector.
+fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubConnector>) -> Desk {
+    Desk {
+        try_delivery: connector.clone().recipient(),
+        rehearse: front.rehearse.clone(),
+        arrived: front.arrived.clone(),
+        prompts: front.prompts.clone(),
+        processes: front.processes.clone(),
+        kill: front.kill.clone(),
+        stations: front
+            .stations
+            .iter()
+            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .collect(),
+        replay: store.clone().recipient(),
+        executions: store.clone().recipient(),
+        run_workflows: store.clone().recipient(),
+        sessions: store.clone().recipient(),
+        session: store.clone().recipient(),
+        lines: store.clone().recipient(),
+        hours: store.clone().recipient(),
+        totals: store.clone().recipient(),
     }
 }
 
