@@ -17,3 +17,4 @@ bench:
     cargo bench --bench integrations
     cargo bench --bench deliveries
     cargo bench --bench cron
+    cargo bench --bench admin

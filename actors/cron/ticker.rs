@@ -113,6 +113,9 @@ pub struct CronTicker {
 }
 
 impl CronTicker {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A ticker that begins, once started, with what became due while nobody looked. `bell` rings when it is gone.
     #[must_use]
     pub fn new(config: CronConfig, doors: CronDoors, clock: SharedClock, bell: Bell) -> Self {

@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod change;
 mod chat;
 mod cron;
 mod delivery;
@@ -13,12 +14,15 @@ mod integrations;
 mod managed;
 mod paging;
 mod policy;
+mod ruling;
 mod run;
 mod runtime;
 mod secret;
+mod tally;
 mod workflow;
 
 pub use approval::*;
+pub use change::*;
 pub use chat::*;
 pub use cron::*;
 pub use delivery::*;
@@ -31,7 +35,9 @@ pub use integrations::*;
 pub use managed::*;
 pub use paging::*;
 pub use policy::*;
+pub use ruling::*;
 pub use run::*;
 pub use runtime::*;
 pub use secret::*;
+pub use tally::*;
 pub use workflow::*;

@@ -13,12 +13,13 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::watch::Watch;
+use crate::changes::Board;
 use crate::clock::SharedClock;
-use crate::domain::{Mistake, WorkflowName};
+use crate::domain::{Change, ChangeKind, Mistake, WorkflowName};
 use crate::house::Bell;
 use crate::messages::cron::CronFilesChanged;
 use crate::messages::house::{AwaitQuiet, Finish};
-use crate::messages::library::{FilesChanged, ReadWorkflows, Shelf};
+use crate::messages::library::{FilesChanged, ReadPrompts, ReadWorkflows, Shelf};
 use crate::messages::store::KeepDefinitions;
 use crate::workflows::{self, Reloaded, Route, Setup, SharedCatalog};
 
@@ -41,6 +42,8 @@ pub struct LibraryRules {
     pub routes: Vec<Route>,
     /// Names of the configured runtimes.
     pub runtimes: BTreeSet<String>,
+    /// Where it is noted which workflow changed.
+    pub changes: Board,
 }
 
 /// The actor.
@@ -73,6 +76,9 @@ enum State {
 }
 
 impl Librarian {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A librarian of this shelf.
     #[must_use]
     pub fn new(
@@ -190,6 +196,13 @@ impl Librarian {
         if mistakes.is_empty() && !self.refused.is_empty() {
             tracing::info!("all workflow files are good again");
         }
+        let news = changed.iter().chain(&gone).map(|name| name.as_str());
+        let files = (mistakes != self.refused).then(|| mistakes.iter().chain(&self.refused));
+        let files = files.into_iter().flatten().map(|mistake| mistake.file.as_str());
+        let news: Vec<Change> = news
+            .chain(files)
+            .map(|name| Change::of(ChangeKind::Workflow, name))
+            .collect();
         self.refused = mistakes;
         if !changed.is_empty() || !gone.is_empty() {
             let list = |names: &[WorkflowName]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -200,6 +213,7 @@ impl Librarian {
             );
             self.shelf.replace(catalog);
         }
+        self.rules.changes.note(news);
     }
 
     /// Tells those who wait that nothing is in hand.
@@ -251,6 +265,19 @@ impl Handler<ReadWorkflows> for Librarian {
             workflows: self.shelf.current().iter().cloned().collect(),
             refused: self.refused.clone(),
         }
+    }
+}
+
+impl Handler<ReadPrompts> for Librarian {
+    type Result = MessageResult<ReadPrompts>;
+
+    fn handle(&mut self, order: ReadPrompts, _: &mut Self::Context) -> Self::Result {
+        let catalog = self.shelf.current();
+        MessageResult(
+            catalog
+                .get(&order.workflow)
+                .map(|workflow| workflows::prompts(workflow)),
+        )
     }
 }
 

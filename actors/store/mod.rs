@@ -15,20 +15,22 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow, EffectSeq, FiringSeq,
-    LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary,
-    StoredEffect, StoredEvent, WebhookHealth, WholeFiring,
+    Approval, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow,
+    EffectSeq, Execution, FiringSeq, HourCount, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded,
+    Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
+    WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
     EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestFirings, LatestThreads, ListApprovals,
-    ListDeliveries, ListEvents, ListFirings, ListRuns, LoadRun, OpenFirings, OpenGates, OpenRetry, OpenRuns,
-    OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent,
-    ReadFiring, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries,
-    RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents,
-    SettleTargets, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
-    UntoldEnds, WebhookStats,
+    ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions, LiveRunOf, LoadRun, OpenFirings,
+    OpenGates, OpenRetry, OpenRuns, OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
+    ReadDueEffects, ReadEvent, ReadFiring, ReadHours, ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit,
+    RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent,
+    ResultOf, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
+    Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -80,6 +82,12 @@ orders! {
     latest_threads(LatestThreads) -> Vec<ChatThread>;
     /// Ends conversations.
     end_sessions(EndSessions) -> usize;
+    /// Lists conversations, newest first, and counts those that go on.
+    list_sessions(ListSessions) -> (Page<ChatSession>, u64);
+    /// Reads one conversation.
+    read_session(ReadSession) -> Option<ChatSession>;
+    /// Reads lines of a conversation, oldest first.
+    read_lines(ReadLines) -> Vec<ChatMessage>;
     /// Reads events that wait to be routed, oldest first.
     read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
     /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
@@ -88,6 +96,8 @@ orders! {
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
     read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    /// Takes an event up again, or records its content as a new one, once per id.
+    replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.
     list_events(ListEvents) -> Page<StoredEvent>;
     /// Keeps workflow definitions.
@@ -104,6 +114,12 @@ orders! {
     load_run(LoadRun) -> Option<RunRecord>;
     /// Lists runs, newest first, and says how many match in all.
     list_runs(ListRuns) -> (Page<RunSummary>, u64);
+    /// Reads the oldest live run of a workflow and a subject.
+    live_run_of(LiveRunOf) -> Option<(RunId, RunStatus)>;
+    /// Reads the names of all workflows that ever ran.
+    run_workflows(RunWorkflows) -> Vec<String>;
+    /// Lists phase executions of all runs, newest first.
+    list_executions(ListExecutions) -> Page<Execution>;
     /// Writes steps of a run down. A run that is not there fails the order.
     record_step(RecordStep) -> StepTaken;
     /// Ends a run from outside. A status that is not final fails the order.
@@ -190,6 +206,10 @@ orders! {
     keep_answer(KeepAnswer) -> ();
     /// Writes a line of the audit log.
     record_audit(RecordAudit) -> ();
+    /// Reads what happened, by the hour.
+    read_hours(ReadHours) -> Vec<HourCount>;
+    /// Reads how much there is.
+    read_totals(ReadTotals) -> Totals;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
 }

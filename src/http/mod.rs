@@ -14,6 +14,7 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod sse;
 
 pub use auth::{Admin, Claims, Tokens};
 pub use body::BodyBudget;

@@ -10,6 +10,7 @@ use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
@@ -28,6 +29,7 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Desk;
 use super::auth::Admin;
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
@@ -63,6 +65,10 @@ pub struct HttpShared {
     pub public_url: Option<url::Url>,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
+    /// What changes, for those who listen.
+    pub changes: Board,
+    /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
+    pub config: serde_json::Value,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -90,6 +96,8 @@ impl HttpShared {
             runs_dir,
             public_url: None,
             metrics_public: false,
+            changes: Board::default(),
+            config: serde_json::Value::Null,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -141,6 +149,10 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    /// What operators do besides.
+    pub(crate) desk: Desk,
+    /// Over when the server stops: streams end then.
+    pub(crate) streams: CancellationToken,
 }
 
 /// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
@@ -198,13 +210,14 @@ impl HttpDoor {
             self.streams.clone(),
         );
         let shared = Data::from(shared);
+        let streams = self.streams.clone();
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
             let clock = shared.clock.clone();
             let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock.clone()).start();
             let store = store();
             let doors = HttpDoors {
-                deliver: connector.recipient(),
+                deliver: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
@@ -230,7 +243,9 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                desk: desk_of(&front, &store, &connector),
                 audit: store.recipient(),
+                streams: streams.clone(),
             };
             App::new()
                 .app_data(shared.clone())
@@ -280,6 +295,31 @@ impl Connector for HttpDoor {
                 server.stop(true).await;
             }
         })
+    }
+}
+
+/// The doors of the operators' desk, by way of this thread's doors to the store and to the connector.
+fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubConnector>) -> Desk {
+    Desk {
+        try_delivery: connector.clone().recipient(),
+        rehearse: front.rehearse.clone(),
+        arrived: front.arrived.clone(),
+        prompts: front.prompts.clone(),
+        processes: front.processes.clone(),
+        kill: front.kill.clone(),
+        stations: front
+            .stations
+            .iter()
+            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .collect(),
+        replay: store.clone().recipient(),
+        executions: store.clone().recipient(),
+        run_workflows: store.clone().recipient(),
+        sessions: store.clone().recipient(),
+        session: store.clone().recipient(),
+        lines: store.clone().recipient(),
+        hours: store.clone().recipient(),
+        totals: store.clone().recipient(),
     }
 }
 

@@ -15,8 +15,10 @@ mod health;
 mod keep;
 mod keys;
 mod migrate;
+mod noted;
 mod readers;
 mod runs;
+mod sessions;
 mod steps;
 mod writer;
 
@@ -42,22 +44,25 @@ use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
+use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow, EffectSeq, FiringSeq,
-    LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary,
-    StoredEffect, StoredEvent, WebhookHealth, WholeFiring,
+    Approval, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow,
+    EffectSeq, Execution, FiringSeq, HourCount, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded,
+    Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
+    WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
     EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestFirings, LatestThreads, ListApprovals,
-    ListDeliveries, ListEvents, ListFirings, ListRuns, LoadRun, OpenFirings, OpenGates, OpenRetry, OpenRuns,
-    OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent,
-    ReadFiring, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries,
-    RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents,
-    SettleTargets, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
-    UntoldEnds, WebhookStats,
+    ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions, LiveRunOf, LoadRun, OpenFirings,
+    OpenGates, OpenRetry, OpenRuns, OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
+    ReadDueEffects, ReadEvent, ReadFiring, ReadHours, ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit,
+    RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent,
+    ResultOf, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
+    Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -82,6 +87,8 @@ pub struct SqliteOptions {
     pub readers: usize,
     /// The file never grows over so many pages of 4,096 bytes; what does not fit is told `Full`. Absent: the disk decides.
     pub max_pages: Option<u32>,
+    /// Where it is noted, after each commit, what has changed.
+    pub changes: Board,
 }
 
 impl SqliteOptions {
@@ -94,6 +101,7 @@ impl SqliteOptions {
             group: 512,
             readers: 2,
             max_pages: None,
+            changes: Board::default(),
         }
     }
 }
@@ -239,6 +247,7 @@ impl SqliteStore {
             return Err(OpenError::NoLog { path, mode });
         }
         migrate::bring_up(&mut db, &path, migrations, clock.now())?;
+        let noted = noted::Noted::on(&db).map_err(database)?;
 
         let folder = Arc::new(folder);
         let tally = Arc::new(Tally::default());
@@ -272,6 +281,8 @@ impl SqliteStore {
             tally: Arc::clone(&tally),
             in_trouble: false,
             folder_of_log: fold::Folder::start(beside)?,
+            noted,
+            changes: options.changes,
         };
         threads.writer = Some(thread("store-write".to_owned(), move || thread_of_writer.run())?);
         Ok(Self {
@@ -645,6 +656,42 @@ impl Store for SqliteStore {
 
     fn record_audit(&self, order: RecordAudit) -> Pending<()> {
         self.write(move |db| audit::record(db, &order))
+    }
+
+    fn list_sessions(&self, order: ListSessions) -> Pending<(Page<ChatSession>, u64)> {
+        self.read(move |db| sessions::list(db, &order))
+    }
+
+    fn read_session(&self, order: ReadSession) -> Pending<Option<ChatSession>> {
+        self.read(move |db| sessions::one(db, &order))
+    }
+
+    fn read_lines(&self, order: ReadLines) -> Pending<Vec<ChatMessage>> {
+        self.read(move |db| sessions::lines(db, &order))
+    }
+
+    fn replay_event(&self, order: ReplayEvent) -> Pending<Replayed> {
+        self.write(move |db| events::replay(db, &order))
+    }
+
+    fn live_run_of(&self, order: LiveRunOf) -> Pending<Option<(RunId, RunStatus)>> {
+        self.read(move |db| runs::live_of(db, &order))
+    }
+
+    fn run_workflows(&self, _: RunWorkflows) -> Pending<Vec<String>> {
+        self.read(runs::workflows)
+    }
+
+    fn list_executions(&self, order: ListExecutions) -> Pending<Page<Execution>> {
+        self.read(move |db| steps::list(db, order))
+    }
+
+    fn read_hours(&self, order: ReadHours) -> Pending<Vec<HourCount>> {
+        self.read(move |db| counts::hours(db, order.since))
+    }
+
+    fn read_totals(&self, order: ReadTotals) -> Pending<Totals> {
+        self.read(move |db| counts::totals(db, order.live_since))
     }
 
     fn count_store(&self, _: CountStore) -> Pending<StoreCounts> {

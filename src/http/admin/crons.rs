@@ -10,7 +10,7 @@ use actors::messages::store::{ListFirings, ReadFiring};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{PAGE, audit, page_size};
+use super::{PAGE, audit, cursor, page_size};
 use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
@@ -75,11 +75,11 @@ pub(crate) async fn one(
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct HistoryQuery {
-    cursor: Option<i64>,
-    limit: Option<usize>,
+    before: Option<String>,
+    limit: Option<String>,
 }
 
-/// `?cursor&limit` → `{firings, next}`, newest first.
+/// `?before&limit` → `{firings, next}`, newest first.
 pub(crate) async fn history(
     name: Path<String>,
     query: Result<Query<HistoryQuery>, actix_web::Error>,
@@ -89,8 +89,8 @@ pub(crate) async fn history(
     let cron = find(&doors, &name).await?;
     let order = ListFirings {
         cron: Some(cron.name),
-        before: query.cursor,
-        limit: page_size(query.limit, PAGE)?,
+        before: cursor(query.before.as_ref())?,
+        limit: page_size(query.limit.as_ref(), PAGE)?,
     };
     let page = doors.list_firings.send(order).await??;
     Ok(HttpResponse::Ok().json(json!({ "firings": page.items, "next": page.next })))
