@@ -4,6 +4,7 @@ mod admin;
 mod api;
 mod auth;
 mod body;
+mod dashboard;
 mod github;
 mod health;
 mod idempotency;

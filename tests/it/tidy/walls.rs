@@ -390,7 +390,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli/", "src/demo/"]),
     ("saphyr_parser", &["actors/yaml.rs"]),
     ("slack_morphism", &["actors/slack/"]),
-    ("rust_embed", &["actors/workflows/load.rs"]),
+    (
+        "rust_embed",
+        &["actors/workflows/load.rs", "src/http/dashboard/assets.rs"],
+    ),
+    ("maud", &["src/http/dashboard/"]),
     ("tracing_subscriber", &["src/logging.rs"]),
     ("indicatif", &["src/demo/"]),
 ];
