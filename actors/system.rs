@@ -192,6 +192,8 @@ impl System {
                 list: door.clone().recipient(),
                 record: door.clone().recipient(),
                 end: door.clone().recipient(),
+                untold: door.clone().recipient(),
+                tell: door.clone().recipient(),
                 effects: nudges.clone(),
                 thread: github.clone().recipient(),
                 token: github.clone().recipient(),

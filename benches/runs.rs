@@ -177,6 +177,8 @@ impl House {
             list: store.clone().recipient(),
             record: store.clone().recipient(),
             end: store.clone().recipient(),
+            untold: store.clone().recipient(),
+            tell: store.clone().recipient(),
             effects: deaf.clone().recipient().into(),
             thread: deaf.clone().recipient(),
             token: deaf.clone().recipient(),

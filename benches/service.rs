@@ -5,10 +5,13 @@
 
 mod support;
 
+use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use actors::domain::Secret;
+use actors::messaging::chunks::{LIMIT, chunks};
+use actors::messaging::mrkdwn::mrkdwn;
 use firstlight::cli::fixtures::{Details, payload};
 
 use support::load::{Load, Shot, fire};
@@ -23,6 +26,8 @@ struct Plan {
     rounds: usize,
     round: Duration,
     filled: &'static [u64],
+    /// Tens of thousands of chat messages.
+    chatter: usize,
 }
 
 fn main() {
@@ -34,6 +39,7 @@ fn main() {
     let plan = Plan {
         rounds: if has("--quick") { 2 } else { 5 },
         round: Duration::from_secs(if has("--quick") { 1 } else { 4 }),
+        chatter: if has("--quick") { 4 } else { 10 },
         filled: if has("--full") {
             &[1_000, 100_000, 1_000_000]
         } else {
@@ -41,8 +47,14 @@ fn main() {
         },
     };
     let mut table = Table::default();
-    throughput(&plan, &mut table);
+    // One room alone: `-- --chat`.
+    words(&mut table);
     chat(&plan, &mut table);
+    chatter(&plan, &mut table);
+    if has("--chat") {
+        return table.print();
+    }
+    throughput(&plan, &mut table);
     for events in plan.filled {
         filled(*events, &mut table);
     }
@@ -87,6 +99,87 @@ fn chat(plan: &Plan, table: &mut Table) {
     });
     table.at_most_of("1,000 Slack messages at once: the last one acknowledged, s", &last, 3.0);
     table.tell("RSS after each such burst, MB", &memory);
+}
+
+/// Messages that join conversations, ten thousand at a time: what is kept of them is on the disk and not in memory.
+fn chatter(plan: &Plan, table: &mut Table) {
+    const CHAT: &str = "# Says nothing.\nname: chat\ndescription: Says nothing\ntrigger: message\nphases:\n  - name: note\n    \
+                        label: Note\n    type: context\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let workflows = folder.path().join("mine/workflows");
+    std::fs::create_dir_all(&workflows).expect("made");
+    std::fs::write(workflows.join("chat.yaml"), CHAT).expect("written");
+    std::fs::write(folder.path().join("firstlight.yaml"), "workflows: {overlay: ./mine}\n").expect("written");
+    let (mut memory, mut rates) = (Vec::new(), Vec::new());
+    actix_rt::System::new().block_on(async {
+        let slack = FakeSlack::start();
+        slack.knows("U1", "ann");
+        let service = Service::start_with(folder.path(), SECRET, &slack.env());
+        slack.connected(4).await;
+        slack.spreads();
+        for round in 0..plan.chatter {
+            let begun = Instant::now();
+            for burst in 0..10 {
+                let before = slack.ack_count();
+                for n in 0..1_000 {
+                    let thread = format!("1700000000.{:06}", n % 100);
+                    slack.says("D1", "U1", Some(&thread), &format!("message {n} of {burst} in {round}"));
+                }
+                slack
+                    .until("all acknowledgements", |slack| {
+                        (slack.ack_count() >= before + 1_000).then_some(())
+                    })
+                    .await;
+            }
+            rates.push(10_000.0 / begun.elapsed().as_secs_f64());
+            memory.push(service.rss_mb());
+        }
+        drop(service);
+        slack.stop().await;
+    });
+    table.tell("Slack messages acknowledged per second, in bursts of 1,000", &rates);
+    table.tell("RSS after each 10,000 Slack messages, MB", &memory);
+    if let (Some(first), Some(last)) = (memory.get(1), memory.last()) {
+        table.at_most(
+            &format!(
+                "RSS after {},000 Slack messages over that after 20,000, times",
+                memory.len() * 10
+            ),
+            last / first,
+            1.2,
+        );
+    }
+}
+
+/// What words cost on their way to a chat.
+fn words(table: &mut Table) {
+    const LONG: usize = 1024 * 1024;
+    let report = "## Findings\n\nThe *parser* loops on `<!channel>` & [a link](https://example.com/a?b=c), **see** below:\n\n\
+                  1. one\n   - nested `code`\n     - deeper ~~gone~~\n2. two 🚀\n\n```rust\nfn main() { loop {} }\n```\n\n\
+                  | file | line | what |\n|:--|--:|---|\n| a.rs | 12 | the cell is wide enough |\n| b.rs | 7 | <b> |\n\n> quoted\n\n";
+    for (name, text) in [
+        ("a report", report.repeat(LONG / report.len() + 1)),
+        (
+            "one code block that is never closed",
+            format!("```\n{}", "let x = 1;\n".repeat(LONG / 11)),
+        ),
+        ("one word", "x".repeat(LONG)),
+        ("brackets", "[".repeat(LONG)),
+        ("stars", "*a ".repeat(LONG / 3)),
+    ] {
+        let times: Vec<f64> = (0..20)
+            .map(|_| {
+                let begun = Instant::now();
+                black_box(chunks(&mrkdwn(&text), LIMIT));
+                begun.elapsed().as_secs_f64() * 1000.0
+            })
+            .collect();
+        table.at_most_of(
+            &format!("markdown of 1 MB, {name}, converted and cut, ms"),
+            &times,
+            50.0,
+        );
+    }
 }
 
 /// A delivery of the fixture, signed once; every request gets an id of its own.

@@ -322,6 +322,28 @@ pub struct EndRun {
     pub at: DateTime<Utc>,
 }
 
+/// Read runs of a chat that were ended from outside and whose thread has not been told, oldest first.
+///
+/// Sender: the run supervisor. Handler: the store. Answer: the runs.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<RunRecord>>")]
+pub struct UntoldEnds {
+    /// At most so many.
+    pub most: usize,
+}
+
+/// Queue what the threads of ended runs are told, and remember that they were.
+///
+/// Sender: the run supervisor. Handler: the store. Answer: done; what was said already is not said again.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct TellEnds {
+    /// Which runs, with what is said of each.
+    pub ends: Vec<(RunId, Vec<NewEffect>)>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 /// Read the questions that wait for an answer, newest first.
 ///
 /// Sender: the dispatcher, for one subject; the dashboard, for all. Handler: the store. Answer: the open questions.

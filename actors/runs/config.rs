@@ -11,7 +11,9 @@ use crate::house::Nudges;
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
-use crate::messages::store::{EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns};
+use crate::messages::store::{
+    EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, TakeQueuedRuns, TellEnds, UntoldEnds,
+};
 
 /// Limits, folders and runtimes of every run. [`RunsConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
@@ -124,6 +126,10 @@ pub struct RunDoors {
     pub record: Recipient<RecordStep>,
     /// The store: end a run from outside.
     pub end: Recipient<EndRun>,
+    /// The store: ends that no runner saw, and nobody was told of.
+    pub untold: Recipient<UntoldEnds>,
+    /// The store: queue what is told of them.
+    pub tell: Recipient<TellEnds>,
     /// The replier: something waits in the outbox.
     pub effects: Nudges<EffectsQueued>,
     /// The GitHub client: what the issue or pull request says, for a run that was started by its number alone.

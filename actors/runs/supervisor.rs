@@ -13,13 +13,16 @@ use super::facts::task_of;
 use super::folders;
 use super::ledger::pause_after;
 use super::runner::{House, Runner};
+use super::say;
 use crate::clock::SharedClock;
-use crate::domain::{RunFilter, RunId, RunRecord, RunStatus};
+use crate::domain::{NewEffect, RunFilter, RunId, RunRecord, RunStatus};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{Abort, CancelRun, NotCancelled, RunEnded, RunEnding, StartRun};
-use crate::messages::store::{EndRun, ListRuns, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns};
+use crate::messages::store::{
+    EndRun, ListRuns, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns, TellEnds, UntoldEnds,
+};
 
 /// How many messages may wait for the supervisor.
 const MAILBOX: usize = 1_024;
@@ -32,6 +35,9 @@ const SWEEP: Duration = Duration::from_secs(15);
 
 /// How often old work folders are looked for.
 const TIDY: Duration = Duration::from_secs(60 * 60);
+
+/// How many ends that no runner saw are told of at a time.
+const ENDS_AT_ONCE: usize = 50;
 
 /// How many live runs are read at a time.
 const LIVE_PAGE: usize = 200;
@@ -57,6 +63,8 @@ pub struct RunSupervisor {
     busy: bool,
     /// The queue is to be looked at.
     look: bool,
+    /// Ends that no runner saw are to be looked for.
+    look_for_ends: bool,
     failures: u32,
     /// The first debt could not be paid; it rests for a while, so that it does not hold up the queue.
     debts_rest: bool,
@@ -88,6 +96,7 @@ enum Debt {
 enum Errand {
     Recover,
     Pay(RunId, Debt),
+    Tell,
     Take(usize),
 }
 
@@ -96,6 +105,8 @@ enum Brought {
     Recovered(usize, usize),
     Loaded(RunId, Option<Box<RunRecord>>),
     Ended(RunId),
+    /// So many ends were told of.
+    Told(usize),
     Taken(Vec<RunRecord>),
 }
 
@@ -115,6 +126,7 @@ impl RunSupervisor {
             panics: BTreeMap::new(),
             busy: false,
             look: true,
+            look_for_ends: true,
             failures: 0,
             debts_rest: false,
             debt_failures: 0,
@@ -136,6 +148,9 @@ impl RunSupervisor {
             self.answer_who_waits();
             return;
         };
+        if matches!(errand, Errand::Tell) {
+            self.look_for_ends = false;
+        }
         if matches!(errand, Errand::Take(_)) {
             self.look = false;
             for (_, covered) in &mut self.quiet {
@@ -178,6 +193,9 @@ impl RunSupervisor {
         {
             return Some(Errand::Pay(*run, debt.clone()));
         }
+        if self.look_for_ends {
+            return Some(Errand::Tell);
+        }
         let free = self.house.config.max_runs.max(1).saturating_sub(self.live.len());
         (self.look && free > 0).then_some(Errand::Take(free))
     }
@@ -200,6 +218,17 @@ impl RunSupervisor {
                     let order = EndRun { run, status, error, at };
                     answered(doors.end.send(order).await)?;
                     Ok(Brought::Ended(run))
+                }
+                Errand::Tell => {
+                    let most = ENDS_AT_ONCE;
+                    let records = answered(doors.untold.send(UntoldEnds { most }).await)?;
+                    let told = records.len();
+                    if told > 0 {
+                        let ends = records.iter().map(of_its_end).collect();
+                        answered(doors.tell.send(TellEnds { ends, at }).await)?;
+                        doors.effects.nudge(EffectsQueued);
+                    }
+                    Ok(Brought::Told(told))
                 }
                 Errand::Take(free) => Ok(Brought::Taken(answered(
                     doors.take.send(TakeQueuedRuns { free, at }).await,
@@ -231,9 +260,12 @@ impl RunSupervisor {
                 }
             }
             Brought::Ended(run) => {
+                self.look_for_ends = true;
                 self.debts.remove(&run);
                 self.rests(run);
             }
+            // Others may have ended in the meantime; the next look finds them.
+            Brought::Told(told) => self.look_for_ends |= told == ENDS_AT_ONCE,
             Brought::Taken(records) => {
                 for record in records {
                     self.start(record, ctx);
@@ -253,6 +285,7 @@ impl RunSupervisor {
     fn pause(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
         self.look = true;
+        self.look_for_ends = true;
         let pause = pause_after(self.failures, self.house.clock.chance());
         tracing::warn!(%error, retry_in = ?pause, "the queue of runs could not be served");
         let wait = self
@@ -371,6 +404,7 @@ impl RunSupervisor {
             .into_actor(self)
             .map(|(), supervisor, ctx| {
                 supervisor.look = true;
+                supervisor.look_for_ends = true;
                 supervisor.advance(ctx);
                 supervisor.sweep(ctx);
             });
@@ -431,6 +465,15 @@ impl Actor for RunSupervisor {
     }
 }
 
+/// What the thread of an ended run is told.
+fn of_its_end(record: &RunRecord) -> (RunId, Vec<NewEffect>) {
+    let summary = &record.summary;
+    (
+        summary.id,
+        say::ending(record, summary.status, summary.error.as_deref()),
+    )
+}
+
 impl Handler<StartRun> for RunSupervisor {
     type Result = ();
 
@@ -438,6 +481,7 @@ impl Handler<StartRun> for RunSupervisor {
         // An answer to a question has closed its prompt as well; whoever gave it knows no replier.
         self.house.doors.effects.nudge(EffectsQueued);
         self.look = true;
+        self.look_for_ends = true;
         self.advance(ctx);
     }
 }
@@ -509,6 +553,7 @@ impl Handler<CancelRun> for RunSupervisor {
                 _ => {
                     supervisor.debts.remove(&run);
                     supervisor.look = true;
+                    supervisor.look_for_ends = true;
                 }
             }
             supervisor.advance(ctx);

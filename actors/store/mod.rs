@@ -24,7 +24,7 @@ use crate::messages::store::{
     ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
     RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
     SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow,
-    SwitchedOff, TakeQueuedRuns, WebhookStats,
+    SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -104,6 +104,10 @@ orders! {
     record_step(RecordStep) -> StepTaken;
     /// Ends a run from outside. A status that is not final fails the order.
     end_run(EndRun) -> Option<RunStatus>;
+    /// Reads runs of a chat that were ended from outside and not told of, oldest first.
+    untold_ends(UntoldEnds) -> Vec<RunRecord>;
+    /// Queues what is told of ended runs.
+    tell_ends(TellEnds) -> ();
     /// Reads open questions, newest first.
     open_gates(OpenGates) -> Vec<Approval>;
     /// Reads open questions of runs that answer in a chat thread, newest first.

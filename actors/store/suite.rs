@@ -67,6 +67,7 @@ suite! {
     a_reply_says_why_an_answer_did_not_count,
     a_run_goes_on_where_an_earlier_one_came_to,
     a_run_that_ends_closes_what_was_open_in_it,
+    an_end_that_no_runner_saw_is_told_once_where_there_is_a_thread,
     runs_are_listed_by_each_filter_with_their_total,
     an_effect_is_stored_once_per_key,
     a_lane_keeps_its_order,
@@ -1771,6 +1772,62 @@ mod claims {
             (PhaseStatus::Failed, Some("cancelled by ann"))
         );
         assert!(house.takes(10).await.is_empty());
+    }
+
+    pub(super) async fn an_end_that_no_runner_saw_is_told_once_where_there_is_a_thread(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let thread = ReplyTo::SlackThread {
+            channel: "C1".into(),
+            thread: "1.000100".into(),
+            message: None,
+        };
+        let runs = (1..=3).map(|n| NewRun {
+            reply_to: if n == 3 { ReplyTo::Nobody } else { thread.clone() },
+            ..new_run(n, "build", &format!("a#{n}"), Overlap::Queue)
+        });
+        house.0.open_runs(OpenRuns(runs.collect())).await.expect("opened");
+        house.takes(3).await;
+        // The first is ended by its runner, which speaks for itself.
+        house.steps(1, vec![over(RunStatus::Succeeded, None)]).await;
+        for n in 1..=3 {
+            let cancel = EndRun {
+                run: run_id(n),
+                status: RunStatus::Cancelled,
+                error: "cancelled by ann".into(),
+                at: at(8),
+            };
+            house.0.end_run(cancel).await.expect("written");
+        }
+        let untold = || async {
+            let ends = house.0.untold_ends(UntoldEnds { most: 10 }).await.expect("read");
+            ends.into_iter()
+                .map(|run| (run.summary.id, run.summary.error.expect("a reason")))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(untold().await, [(run_id(2), "cancelled by ann".to_owned())]);
+        let said = NewEffect {
+            key: "run:2/ended/notice0".parse().expect("a key"),
+            effect: Effect::GithubComment {
+                repo: name("Acme/Site"),
+                number: 7,
+                body: "cancelled".into(),
+            },
+            run: Some(run_id(2)),
+            event: None,
+        };
+        let tell = TellEnds {
+            ends: vec![(run_id(2), vec![said])],
+            at: at(9),
+        };
+        for _ in 0..2 {
+            house.0.tell_ends(tell.clone()).await.expect("written");
+        }
+        assert!(untold().await.is_empty());
+        let of = EffectsOf {
+            run: Some(run_id(2)),
+            event: None,
+        };
+        assert_eq!(house.0.effects_of(of).await.expect("read").len(), 1);
     }
 
     pub(super) async fn runs_are_listed_by_each_filter_with_their_total(ground: impl Ground) {

@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::Admin;
+use super::auth::{Admin, Home};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
 use super::{github, mcp, routes};
@@ -105,6 +105,11 @@ impl HttpShared {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address.get().copied()
+    }
+
+    /// Where browsers meet us.
+    pub(crate) fn home(&self) -> Home<'_> {
+        Home::at(self.public_url.as_ref())
     }
 
     pub(crate) fn is_ready(&self) -> bool {

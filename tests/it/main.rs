@@ -1,6 +1,8 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod auth;
 mod chat;
+mod dashboard;
 mod deliveries;
 mod demo;
 mod gates;

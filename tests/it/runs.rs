@@ -18,7 +18,8 @@ use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, GatesChanged, NotCancelled, StartRun};
 use actors::messages::store::{
-    EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, StepTaken, StoreError, StoreResult, TakeQueuedRuns,
+    EndRun, ListRuns, LoadRun, RecordStep, RecoverRuns, StepTaken, StoreError, StoreResult, TakeQueuedRuns, TellEnds,
+    UntoldEnds,
 };
 use actors::runs::{RunDoors, RunSupervisor, RunsConfig, Runtime};
 use chrono::{DateTime, Utc};
@@ -631,7 +632,9 @@ impl House {
             load: store.clone().recipient(),
             list: store.clone().recipient(),
             record: store.clone().recipient(),
-            end: store.recipient(),
+            end: store.clone().recipient(),
+            untold: store.clone().recipient(),
+            tell: store.recipient(),
             effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),
@@ -1043,6 +1046,29 @@ impl Handler<EndRun> for FakeStore {
             had
         });
         MessageResult(Ok(had))
+    }
+}
+
+/// Its runs answer to nobody, so that there is nobody to tell.
+impl Handler<UntoldEnds> for FakeStore {
+    type Result = MessageResult<UntoldEnds>;
+
+    fn handle(&mut self, _: UntoldEnds, _: &mut Self::Context) -> Self::Result {
+        MessageResult(
+            self.0
+                .lock()
+                .expect("no test panicked with it")
+                .works()
+                .map(|()| Vec::new()),
+        )
+    }
+}
+
+impl Handler<TellEnds> for FakeStore {
+    type Result = MessageResult<TellEnds>;
+
+    fn handle(&mut self, order: TellEnds, _: &mut Self::Context) -> Self::Result {
+        panic!("nothing was untold, and yet {order:?} came");
     }
 }
 

@@ -207,6 +207,8 @@ impl House {
             list: store.clone().recipient(),
             record: Scythe(store.clone().recipient(), steps).start().recipient(),
             end: store.clone().recipient(),
+            untold: store.clone().recipient(),
+            tell: store.clone().recipient(),
             effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),

@@ -348,6 +348,47 @@ async fn a_question_that_is_answered_elsewhere_loses_its_buttons_too() {
         .await;
     assert!(closed.text.contains("Rejected by"), "{closed:?}");
     assert_eq!(closed.blocks, json!([]));
+    // No runner saw this end; the message that tells the progress knows of it all the same, and so does the thread.
+    office
+        .message("the progress, edited to its end", |said| {
+            said.text
+                .starts_with("`build` for acme/site#7: failed: Rejected by admin: too risky")
+                && said.edits > 0
+        })
+        .await;
+    office
+        .message("the notice", |said| {
+            said.text.starts_with("`build` failed: Rejected by admin")
+        })
+        .await;
+    office.finish().await;
+}
+
+#[actix::test]
+async fn a_run_that_is_cancelled_while_it_waits_says_so_in_its_thread_once() {
+    let office = Office::open().await;
+    office.says("D1", "U1", None, "build acme/site#7").await;
+    office.message("the question", |said| said.blocks[1].is_object()).await;
+    let token = office.app.login().await;
+    let runs = office
+        .app
+        .get("/admin/api/workflow-runs?status=active", Some(&token))
+        .await;
+    let run = runs.json()["workflowRuns"][0]["id"].as_str().expect("a run").to_owned();
+    let path = format!("/admin/api/workflow-runs/{run}/cancel");
+    assert_eq!(office.app.post(&path, Some(&token), &json!({})).await.status, 200);
+    let cancelled = |said: &Said| said.text.contains("cancelled by admin");
+    office
+        .message("the progress", |said| cancelled(said) && said.edits > 0)
+        .await;
+    office
+        .message("the notice", |said| cancelled(said) && said.edits == 0)
+        .await;
+    let office = office.restart().await;
+    office.app.settle().await;
+    let notices = office.slack.bot_says("D1");
+    let notices = notices.iter().filter(|said| cancelled(said) && said.edits == 0);
+    assert_eq!(notices.count(), 1);
     office.finish().await;
 }
 

@@ -152,7 +152,7 @@ fn settle(db: &Connection, seq: i64, run: i64, question: &Approval, answer: &Ans
                 reason.unwrap_or("no reason given")
             );
             settle_waiting_phase(db, run, &question.phase, "failed", Some(&error), answer.at)?;
-            runs::end(db, run, RunStatus::Failed, Some(&error), answer.at)?;
+            runs::end_unseen(db, run, RunStatus::Failed, &error, answer.at)?;
         }
     }
     let who = match answer.by.via {

@@ -44,6 +44,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "chat",
         sql: include_str!("../migrations/0004_chat.sql"),
     },
+    Migration {
+        version: 5,
+        name: "untold ends",
+        sql: include_str!("../migrations/0005_untold_ends.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

@@ -52,7 +52,7 @@ use crate::messages::store::{
     ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
     RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
     SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow,
-    SwitchedOff, TakeQueuedRuns, WebhookStats,
+    SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -479,6 +479,14 @@ impl Store for SqliteStore {
 
     fn end_run(&self, order: EndRun) -> Pending<Option<RunStatus>> {
         self.write(move |db| runs::end_from_outside(db, &order))
+    }
+
+    fn untold_ends(&self, order: UntoldEnds) -> Pending<Vec<RunRecord>> {
+        self.read(move |db| runs::untold(db, order.most))
+    }
+
+    fn tell_ends(&self, order: TellEnds) -> Pending<()> {
+        self.write(move |db| runs::tell_ends(db, &order))
     }
 
     fn open_gates(&self, order: OpenGates) -> Pending<Vec<Approval>> {

@@ -8,12 +8,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::columns::{count, from_json, get, json, maybe_text, maybe_time, millis, number, rows, text, time, word};
 use super::fault::Fault;
-use super::{approvals, chats, events, steps};
+use super::{approvals, chats, effects, events, steps};
 use crate::domain::{
     Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, ReplyTo, RunFilter, RunId, RunRecord, RunStatus,
     RunSummary, Subject, TriggerType, WorkflowName,
 };
-use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns};
+use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns, TellEnds};
 
 const SUMMARY: &str = "seq, id, workflow, subject, repo, number, status, current_phase, trigger_type, triggered_by,
     event_id, error, restart_count, created_at, started_at, ended_at";
@@ -190,7 +190,7 @@ pub(super) fn recover(db: &Connection, order: RecoverRuns) -> Result<(usize, usi
                 "the service stopped {} times while this run was active; given up",
                 u64::from(restarts) + 1
             );
-            end(db, seq, RunStatus::Failed, Some(&error), order.at)?;
+            end_unseen(db, seq, RunStatus::Failed, &error, order.at)?;
             given_up += 1;
         } else {
             db.prepare_cached("UPDATE runs SET restart_count = restart_count + 1 WHERE seq = ?1")?
@@ -264,13 +264,49 @@ pub(super) fn end(
     Ok(())
 }
 
+/// Ends a live run behind its runner's back. If it answers in a chat, its thread is to be told; what is said there is not for
+/// the store to decide.
+pub(super) fn end_unseen(
+    db: &Connection,
+    seq: i64,
+    status: RunStatus,
+    error: &str,
+    at: DateTime<Utc>,
+) -> Result<(), Fault> {
+    end(db, seq, status, Some(error), at)?;
+    db.prepare_cached(
+        "UPDATE runs SET untold = 1 WHERE seq = ?1 AND json_extract(reply_to, '$.kind') = 'slack_thread'",
+    )?
+    .execute([seq])?;
+    Ok(())
+}
+
+/// Runs whose thread has not been told of their end.
+pub(super) fn untold(db: &Connection, most: usize) -> Result<Vec<RunRecord>, Fault> {
+    let seqs: Vec<i64> = db
+        .prepare_cached("SELECT seq FROM runs INDEXED BY runs_untold WHERE untold = 1 ORDER BY seq LIMIT ?1")?
+        .query_map([rows(most)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    seqs.into_iter().map(|seq| record(db, seq)).collect()
+}
+
+/// Queues what is told of ended runs, and remembers that they were told of.
+pub(super) fn tell_ends(db: &Connection, order: &TellEnds) -> Result<(), Fault> {
+    for (run, said) in &order.ends {
+        effects::queue(db, said, order.at, None)?;
+        db.prepare_cached("UPDATE runs SET untold = 0 WHERE id = ?1")?
+            .execute([run.to_string()])?;
+    }
+    Ok(())
+}
+
 /// Ends a run on somebody's order. Says how it stood.
 pub(super) fn end_from_outside(db: &Connection, order: &EndRun) -> Result<Option<RunStatus>, Fault> {
     let Some((seq, status)) = standing(db, order.run)? else {
         return Ok(None);
     };
     if !status.is_final() {
-        end(db, seq, order.status, Some(&order.error), order.at)?;
+        end_unseen(db, seq, order.status, &order.error, order.at)?;
     }
     Ok(Some(status))
 }

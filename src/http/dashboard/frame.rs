@@ -40,17 +40,17 @@ pub(crate) struct Viewer {
     pub(crate) who: String,
     /// Whether changes are allowed; the API is the judge of it, the page only leaves out what would be refused.
     pub(crate) may_change: bool,
-    /// What a change has to bring along, where the session asks for it.
-    pub(crate) csrf: Option<String>,
+    /// What a change has to bring along where the browser does not say where it comes from.
+    pub(crate) csrf: String,
 }
 
 /// Who is signed in, if anybody is.
 pub(super) fn viewer(request: &HttpRequest, shared: &HttpShared) -> Option<Viewer> {
-    let claims = auth::claims(request, shared)?;
+    let caller = auth::session_of(request)?;
     Some(Viewer {
-        who: claims.who,
-        may_change: claims.scope != crate::tools::Scope::Read,
-        csrf: None,
+        may_change: caller.scope != crate::tools::Scope::Read,
+        csrf: auth::csrf_token(shared, &caller),
+        who: caller.who,
     })
 }
 
@@ -245,7 +245,7 @@ impl Sheet {
 
     fn render(&self) -> Markup {
         let frame = &self.frame;
-        let csrf = frame.viewer.as_ref().and_then(|viewer| viewer.csrf.as_deref());
+        let csrf = frame.viewer.as_ref().map(|viewer| viewer.csrf.as_str());
         html! {
             (DOCTYPE)
             html lang="en" data-base=(frame.base) data-theme=[frame.theme] data-signed-in[frame.viewer.is_some()] {
@@ -256,7 +256,7 @@ impl Sheet {
                     meta name="description" content="What your repositories' automation is doing, and what it needs from you.";
                     meta name="robots" content="noindex";
                     meta name="color-scheme" content="light dark";
-                    meta name="csrf" content=[csrf];
+                    @if let Some(csrf) = csrf { meta name="csrf" content=(csrf); }
                     link rel="icon" type="image/svg+xml" href=(frame.url(&assets::path("favicon.svg")));
                     link rel="stylesheet" href=(frame.url(&assets::path("app.css")));
                     script type="module" src=(frame.url(&assets::path("app.js"))) {}
