@@ -122,6 +122,14 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(dashboard::guard))
                 .wrap(Compress::default())
                 .route("/", web::get().to(dashboard::overview::show))
+                .route("/approvals", web::get().to(dashboard::approvals::list))
+                .route("/approvals/{id}", web::get().to(dashboard::approvals::one))
+                .route("/runs", web::get().to(dashboard::runs::list))
+                .route("/runs/{id}", web::get().to(dashboard::runs::one))
+                .route("/events", web::get().to(dashboard::events::list))
+                .route("/events/{id}", web::get().to(dashboard::events::one))
+                .route("/workflows", web::get().to(dashboard::workflows::list))
+                .route("/workflows/{name}", web::get().to(dashboard::workflows::one))
                 .default_service(web::to(dashboard::lost)),
         )
         .default_service(web::to(nothing_here));

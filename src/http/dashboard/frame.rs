@@ -58,6 +58,10 @@ pub(super) fn viewer(request: &HttpRequest, shared: &HttpShared) -> Option<Viewe
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Overview,
+    Approvals,
+    Runs,
+    Events,
+    Workflows,
     /// A page that is in no part: the navigation marks none.
     Elsewhere,
 }
@@ -74,16 +78,53 @@ pub(super) struct Entry {
 }
 
 /// The navigation, in groups.
-pub(super) const SECTIONS: &[(&str, &[Entry])] = &[(
-    "",
-    &[Entry {
-        section: Section::Overview,
-        name: "Overview",
-        path: "/admin/",
-        key: 'o',
-        icon: "M3 11 10 4l7 7M5 9.5V16h10V9.5",
-    }],
-)];
+pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
+    (
+        "",
+        &[
+            Entry {
+                section: Section::Overview,
+                name: "Overview",
+                path: "/admin/",
+                key: 'o',
+                icon: "M3 11 10 4l7 7M5 9.5V16h10V9.5",
+            },
+            Entry {
+                section: Section::Approvals,
+                name: "Approvals",
+                path: "/admin/approvals",
+                key: 'a',
+                icon: "M4 10.5 8 14.5 16 5.5",
+            },
+        ],
+    ),
+    (
+        "Work",
+        &[
+            Entry {
+                section: Section::Runs,
+                name: "Runs",
+                path: "/admin/runs",
+                key: 'r',
+                icon: "M6 4.5v11l9-5.5Z",
+            },
+            Entry {
+                section: Section::Events,
+                name: "Events",
+                path: "/admin/events",
+                key: 'e',
+                icon: "M11 3 5 11.5h5L9 17l6-8.5h-5Z",
+            },
+            Entry {
+                section: Section::Workflows,
+                name: "Workflows",
+                path: "/admin/workflows",
+                key: 'w',
+                icon: "M3.5 4h5v4h-5ZM11.5 12h5v4h-5ZM6 8v6h5.5",
+            },
+        ],
+    ),
+];
 
 /// The frame of one request: where it is served, who looks, what the navigation shows.
 #[derive(Debug, Clone)]

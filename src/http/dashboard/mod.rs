@@ -2,8 +2,8 @@
 //!
 //! How to add a page, say *crons*:
 //!
-//! 1. A file `crons.rs` beside this one, with one handler per page. A handler takes a [`Visit`] (doors, the time, who looks,
-//!    `visit.url("/admin/…")` for every link) and answers a [`Sheet`]; failures are the API's [`Problem`](super::problem::Problem)s
+//! 1. A file `crons.rs` beside this one, with one handler per page. A handler takes a [`Visit`](frame::Visit) (doors, the time, who looks,
+//!    `visit.url("/admin/…")` for every link) and answers a [`Sheet`](frame::Sheet); failures are the API's [`Problem`](super::problem::Problem)s
 //!    and become a page of their own:
 //!
 //!    ```ignore
@@ -23,11 +23,17 @@
 //!    A field `context.repo` becomes `{"context":{"repo":…}}`; `data-as="number"`, `"list"`, `"json"` or `"flag"` says what else than a text it is.
 //! 6. Words from outside stand in `parts::foreign(…)`, in `bdi` and as text. No `style` attribute: the page's policy forbids it.
 
+pub(crate) mod approvals;
 mod assets;
+pub(crate) mod events;
 mod frame;
+mod graph;
 pub(crate) mod overview;
 mod parts;
+pub(crate) mod runs;
 pub(crate) mod sign_in;
+mod tint;
+pub(crate) mod workflows;
 
 pub(crate) use assets::serve as asset;
-pub(crate) use frame::{Sheet, Visit, guard, home, lost};
+pub(crate) use frame::{guard, home, lost};

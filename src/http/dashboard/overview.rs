@@ -9,7 +9,8 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::frame::{Section, Sheet, Visit};
-use super::parts::{self, Row, Tone};
+use super::parts::{self, Tone};
+use super::runs::table as runs;
 use crate::http::problem::Problem;
 
 /// Rows of a list on this page.
@@ -186,18 +187,4 @@ fn under_way(visit: &Visit, matters: &Matters) -> Markup {
 fn tile(visit: &Visit, path: &str, tone: Tone, count: u64, words: &str) -> Markup {
     let tone = if count == 0 { Tone::Quiet } else { tone };
     html! { a.tile href=(visit.url(path)) data-tone=(tone) { strong { (parts::number(count)) } span { (words) } } }
-}
-
-fn runs(visit: &Visit, caption: &str, runs: &[RunSummary]) -> Markup {
-    let rows = runs.iter().map(|run| Row {
-        href: Some(visit.url(&format!("/admin/runs/{}", run.id))),
-        cells: vec![
-            html! { (run.workflow) },
-            parts::foreign(run.subject.as_str()),
-            parts::state(&run.status),
-            parts::took(run.started_at, run.ended_at, visit.now),
-            parts::time(run.created_at),
-        ],
-    });
-    parts::table(caption, &["Workflow", "About", "State", "Took", "Started"], rows)
 }

@@ -123,7 +123,7 @@ export async function call(url, body, method = "POST") {
 function fieldsOf(form) {
     const body = {};
     for (const field of form.elements) {
-        if (!field.name || field.disabled || (field.type === "radio" && !field.checked)) continue;
+        if (!field.name || field.disabled || field.localName === "button" || (field.type === "radio" && !field.checked)) continue;
         const as = field.dataset.as;
         let value = field.value;
         if (as === "flag") value = field.type === "checkbox" ? field.checked : value === "true";
@@ -384,6 +384,7 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("change", (event) => {
     const form = event.target.closest(".filters");
     if (form && event.target.matches("select, input[type=checkbox]")) form.requestSubmit();
+    if (event.target.matches("select[data-go]")) event.target.form.requestSubmit();
 });
 document.addEventListener("submit", (event) => {
     if (!event.target.matches(".filters")) return;
