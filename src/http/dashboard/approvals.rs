@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::frame::{Section, Sheet, Visit};
 use super::parts::{self, Row, Standing as _, Tone};
 use super::runs::output_of;
+use super::tint;
 use crate::http::problem::Problem;
 
 /// Rows of a page.
@@ -119,7 +120,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         }, html! { a.button href=(visit.url(&format!("/admin/runs/{}", approval.run))) { "The run" } }))
         div.split {
             div.stack {
-                (parts::card("The question", html! {}, html! { div.wrapped { (parts::code("The question", &approval.summary)) } }))
+                (parts::card("The question", html! {}, question(&approval.summary)))
                 @if let Some(output) = output.as_deref().filter(|output| !output.trim().is_empty() && !approval.summary.contains(output.trim())) {
                     (parts::card("What the phase brought about", html! {}, html! { div.inside { (output_of(output)) } }))
                 }
@@ -133,6 +134,15 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         }
     };
     Ok(visit.sheet(Section::Approvals, title, content))
+}
+
+/// Words as words; where they hold a diff, every line in its place.
+fn question(summary: &str) -> Markup {
+    if tint::is_diff(summary) {
+        parts::code_of("The question", summary, tint::diff(summary))
+    } else {
+        html! { p.text { (parts::foreign(summary)) } }
+    }
 }
 
 fn answer(visit: &Visit, approval: &Approval) -> Markup {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::parts::Tone;
 
-const BOX_W: f64 = 172.0;
+const BOX_W: f64 = 186.0;
 const BOX_H: f64 = 56.0;
 const GAP_X: f64 = 44.0;
 const GAP_Y: f64 = 20.0;
@@ -39,8 +39,15 @@ struct Item {
 pub(super) fn draw(title: &str, diagram: &Diagram, look: impl Fn(&DiagramNode) -> Look) -> Markup {
     let plan = Plan::of(diagram);
     let (width, height) = (plan.width, plan.height);
+    // Beyond so many columns a picture is not made smaller to fit; it is scrolled.
+    let wide = match diagram.nodes.iter().map(|node| node.column).max() {
+        None | Some(0..3) => None,
+        Some(3) => Some("4"),
+        Some(4..7) => Some("6"),
+        Some(_) => Some("9"),
+    };
     html! {
-        div.graph data-scroll="" tabindex="0" role="region" aria-label=(title) {
+        div.graph data-scroll="" data-wide=[wide] tabindex="0" role="region" aria-label=(title) {
             svg role="group" aria-label=(in_words(title, diagram)) width=(width) height=(height)
                 viewBox={ "0 0 " (width) " " (height) } {
                 @for arrow in &plan.arrows {
@@ -94,7 +101,7 @@ fn boxed(node: &DiagramNode, x: f64, y: f64, look: &Look) -> Markup {
     html! {
         g.node data-tone=(look.tone) data-kind=(node.kind) {
             @match &look.href {
-                Some(href) => a href=(href) aria-label=(whole) { (inside) },
+                Some(href) => a href=(href) { (inside) },
                 None => (inside),
             }
         }

@@ -2,7 +2,7 @@
 
 use actors::domain::{ApprovalStatus, EffectState, EventState, PhaseStatus, RunStatus};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use maud::{Markup, PreEscaped, Render, html};
+use maud::{Markup, Render, html};
 
 use super::frame::Visit;
 
@@ -286,9 +286,11 @@ pub(super) fn table(caption: &str, columns: &[&str], rows: impl IntoIterator<Ite
                     tr data-row[row.href.is_some()] {
                         @for (at, cell) in row.cells.iter().enumerate() {
                             td data-label=(columns.get(at).copied().unwrap_or_default()) {
-                                @match &row.href {
-                                    Some(href) if at == 0 => a.row href=(href) { (cell) },
-                                    _ => (cell),
+                                div.cell {
+                                    @match &row.href {
+                                        Some(href) if at == 0 => a.row href=(href) { (cell) },
+                                        _ => (cell),
+                                    }
                                 }
                             }
                         }
@@ -454,11 +456,6 @@ pub(super) fn filters(url: &str, content: Markup) -> Markup {
             button type="submit" { "Filter" }
         }
     }
-}
-
-/// Markup that was made by us, not by templates.
-pub(super) fn drawn(svg: String) -> Markup {
-    PreEscaped(svg)
 }
 
 #[cfg(test)]

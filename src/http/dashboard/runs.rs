@@ -410,7 +410,7 @@ fn viewer(visit: &Visit, run: &RunRecord, phase: &PhaseName) -> Markup {
                         }
                     }
                     label.unseen for="log-search" { "Search in the log" }
-                    input #log-search type="search" placeholder="search, Enter for the next" autocomplete="off" spellcheck="false";
+                    input #log-search type="search" placeholder="search" autocomplete="off" spellcheck="false";
                     span.quiet.small data-found="" role="status" {}
                     label.check.small { input #log-follow type="checkbox" checked[running]; "follow" }
                     button type="button" data-to="start" { "Start" }

@@ -117,9 +117,12 @@ pub(super) fn diff(text: &str) -> Markup {
     if text.len() > MOST {
         return html! { (text) };
     }
+    // Words may stand before it, with lines of their own that begin with a dash.
+    let mut begun = false;
     html! {
         @for line in text.split_inclusive('\n') {
-            @match diff_class(line) {
+            @let _ = begun |= line.starts_with("diff --git ") || line.starts_with("--- ") || line.starts_with("@@ -");
+            @match diff_class(line).filter(|_| begun) {
                 Some(class) => span class=(class) { (line) },
                 None => (line),
             }
