@@ -88,6 +88,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(TracingLogger::default())
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
+                .route("/stream", web::get().to(admin::stream::changes))
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))

@@ -1,5 +1,6 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod admin_api;
 mod auth;
 mod chat;
 mod dashboard;
