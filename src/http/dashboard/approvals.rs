@@ -126,7 +126,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
                 }
             }
             div.stack {
-                (parts::live("answer", "approval", html! {
+                (parts::live("answer", &format!("approval:{id}"), html! {
                     @if waits { (answer(&visit, &approval)) } @else { (answered(&approval)) }
                 }))
                 (parts::card("Its rules", html! {}, rules(&approval)))

@@ -123,18 +123,24 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
     });
     let envelope = parts::json(&event.envelope);
     let api = visit.url(&format!("/admin/api/events/{}", path_part(&id)));
+    let mut about_it = format!("event:{id}");
+    if let Some(run) = event.run {
+        about_it.push_str(&format!(" run:{run}"));
+    }
     let title = format!("{} · {}", event.envelope.kind, event.envelope.sender);
     let replay = html! {
         @if visit.may_change() {
-            (parts::act(&Act {
-                label: "Route it again",
-                url: format!("{api}/replay"),
-                body: json!({ "as": "same" }),
-                confirm: "The event is routed again as the one that it is. What it has brought about already is not done twice.",
-                done: "The event is routed again.",
-                then: String::new(),
-                class: "",
-            }))
+            @if event.state == EventState::Quarantined {
+                (parts::act(&Act {
+                    label: "Route it again",
+                    url: format!("{api}/replay"),
+                    body: json!({ "as": "same" }),
+                    confirm: "",
+                    done: "The event is routed again.",
+                    then: String::new(),
+                    class: "primary",
+                }))
+            }
             (parts::act(&Act {
                 label: "Replay as new",
                 url: format!("{api}/replay"),
@@ -150,7 +156,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         (parts::heading(html! { (event.envelope.kind) }, html! {
             @if let Some(title) = &event.envelope.title { (parts::foreign(title)) }
         }, replay))
-        (parts::live("event", "event run", html! { (summary(&visit, &event)) }))
+        (parts::live("event", &about_it, html! { (summary(&visit, &event)) }))
         @if !event.envelope.body.is_empty() {
             (parts::card("What was written", html! {}, html! { div.wrapped { (parts::code("What was written", &event.envelope.body)) } }))
         }
@@ -170,7 +176,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
                 }
             }))
         }
-        (parts::live("event-effects", "event run", html! {
+        (parts::live("event-effects", &about_it, html! {
             (parts::card("What was said and done because of it", html! {}, effect_table(&effects)))
         }))
     };

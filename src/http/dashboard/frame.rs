@@ -136,6 +136,8 @@ pub(crate) struct Frame {
     viewer: Option<Viewer>,
     /// How many questions wait for a person.
     waiting: usize,
+    /// Where the stream of changes stood before anything was read: from there on the page has to be told.
+    place: String,
 }
 
 impl Frame {
@@ -149,6 +151,7 @@ impl Frame {
             theme: chosen_theme(request),
             viewer: request.extensions().get::<Viewer>().cloned(),
             waiting: 0,
+            place: shared.changes.reader().place(),
         }
     }
 
@@ -289,7 +292,7 @@ impl Sheet {
         let csrf = frame.viewer.as_ref().map(|viewer| viewer.csrf.as_str());
         html! {
             (DOCTYPE)
-            html lang="en" data-base=(frame.base) data-theme=[frame.theme] data-signed-in[frame.viewer.is_some()] {
+            html lang="en" data-base=(frame.base) data-place=(frame.place) data-theme=[frame.theme] data-signed-in[frame.viewer.is_some()] {
                 head {
                     meta charset="utf-8";
                     title { (self.title) " · Firstlight" }

@@ -242,7 +242,8 @@ pub(super) fn heading(title: impl Render, lead: Markup, actions: Markup) -> Mark
     }
 }
 
-/// A part that follows the server: fetched anew when the stream tells of one of these kinds (with blanks between them).
+/// A part that follows the server: fetched anew when the stream tells of one of these kinds (with blanks between them), or of
+/// one thing of a kind, `run:<id>`.
 pub(super) fn live(id: &str, kinds: &str, content: Markup) -> Markup {
     html! { div id=(id) data-live=(kinds) { (content) } }
 }

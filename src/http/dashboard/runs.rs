@@ -159,7 +159,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
         (parts::heading(title, html! {
             "Asked for by " (parts::foreign(&summary.cause.who)) ", " (parts::time(summary.created_at))
         }, html! {}))
-        (parts::live("run", "run phase approval", html! {
+        (parts::live("run", &format!("run:{id} phase:{id} approval"), html! {
             (state_of(&visit, &run, &approvals, workflow.as_ref()))
             @if let Some(workflow) = &workflow {
                 (parts::card("The way", html! { a.small href=(visit.url(&format!("/admin/workflows/{}", workflow.name))) { "the workflow" } },
@@ -168,7 +168,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
             (parts::card("Phases", html! {}, phases(&visit, &run)))
         }))
         @if let Some(phase) = &log { (viewer(&visit, &run, phase)) }
-        (parts::live("effects", "run", html! { (parts::card("What was said and done", html! {}, effect_table(&effects))) }))
+        (parts::live("effects", &format!("run:{id}"), html! { (parts::card("What was said and done", html! {}, effect_table(&effects))) }))
         div.grid {
             (parts::card("What it started with", html! {}, parts::code_of("Context", &context, tint::json(&context))))
             (parts::card("About this run", html! {}, about(&visit, &run)))
@@ -328,7 +328,6 @@ fn phases(visit: &Visit, run: &RunRecord) -> Markup {
                         (parts::state(&phase.status))
                         (bar(phase, from, to, visit.now))
                         span.small { (parts::took(Some(phase.started_at), phase.ended_at, visit.now)) }
-                        @if let Some(code) = phase.exit_code { @if code != 0 { span.quiet.small { "exit status " (code) } } }
                         @if matches!(phase.kind.as_str(), "agent" | "script") && phase.status != PhaseStatus::Skipped {
                             a.small href={ (visit.url(&format!("/admin/runs/{}", run.summary.id))) "?log=" (phase.phase) "#log" } { "log" }
                         }
@@ -348,15 +347,16 @@ fn phases(visit: &Visit, run: &RunRecord) -> Markup {
 
 /// A phase's output: a diff as one, everything else as text that wraps.
 pub(super) fn output_of(output: &str) -> Markup {
-    let shown = cut(output, SHOWN);
+    let shown = tint::plain(cut(output, SHOWN));
+    let shown = shown.as_str();
     html! {
         @if tint::is_diff(shown) {
             (parts::code_of("Output", shown, tint::diff(shown)))
         } @else {
             div.wrapped { (parts::code("Output", shown)) }
         }
-        @if shown.len() < output.len() {
-            p.quiet.small { "The first " (parts::size(shown.len() as u64)) " of " (parts::size(output.len() as u64)) "; the log has all of it." }
+        @if output.len() > SHOWN {
+            p.quiet.small { "The first " (parts::size(SHOWN as u64)) " of " (parts::size(output.len() as u64)) "; the log has all of it." }
         }
     }
 }

@@ -105,6 +105,33 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
+/// A text without what drives a terminal: colours, movements of the cursor, titles, bells.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(c) = letters.next() {
+        match c {
+            '\u{1b}' => match letters.next() {
+                // Parameters up to a letter.
+                Some('[') => while letters.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                // A text up to a bell, or to the escape that ends it.
+                Some(']') => {
+                    while let Some(c) = letters.next() {
+                        if c == '\u{7}' || (c == '\u{1b}' && letters.next_if_eq(&'\\').is_some()) {
+                            break;
+                        }
+                    }
+                }
+                _ => {}
+            },
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Whether a text is a unified diff, as `git diff` prints it.
 pub(super) fn is_diff(text: &str) -> bool {
     text.starts_with("diff --git ")
@@ -174,6 +201,19 @@ mod tests {
             "{marked}"
         );
         assert!(marked.contains("<span class=\"n\">-1.5e3</span>"), "{marked}");
+    }
+
+    #[test]
+    fn what_drives_a_terminal_is_left_out() {
+        for (text, expected) in [
+            ("\u{1b}[1;31mred\u{1b}[0m\n", "red\n"),
+            ("\u{1b}]0;title\u{7}a\u{1b}]8;;x\u{1b}\\b", "ab"),
+            ("a\rb\u{8}c\u{1b}", "abc"),
+            ("\u{1b}[", ""),
+            ("ä\t€", "ä\t€"),
+        ] {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
     }
 
     proptest! {

@@ -116,7 +116,7 @@ pub(crate) async fn one(visit: Visit, name: Path<String>) -> Result<Sheet, Probl
         (parts::heading(html! { (workflow.name) }, html! { (parts::foreign(&workflow.description)) }, html! {
             a.button href=(visit.url(&format!("/admin/runs?workflow={}", workflow.name))) { "Its runs" }
         }))
-        (parts::live("switch", "workflow", switch(&visit, &workflow.name, on)))
+        (parts::live("switch", &format!("workflow:{name}"), switch(&visit, &workflow.name, on)))
         (parts::card("The way", html! {}, graph::draw(&format!("Phases of {}", workflow.name), &workflow.diagram(), |_| Look {
             tone: Tone::Quiet,
             words: String::new(),

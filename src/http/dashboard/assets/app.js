@@ -283,12 +283,21 @@ export async function refresh(parts) {
     try { await fetching; } finally { fetching = undefined; }
 }
 
-let freshAt = Date.now(), waits = new Set(), timer, source, tries = 0, opened = false;
+// The stream goes on from where it stood before the page was made: nothing is missed in between.
+let freshAt = Date.now(), waits = new Set(), timer, source, tries = 0, opened = false, place = root.dataset.place;
 
-function heard(kind) {
-    for (const part of $$("[data-live]")) {
-        if (part.id && part.dataset.live.split(" ").includes(kind)) waits.add(part.id);
-    }
+// `data-live` lists kinds, or one thing of a kind: `run:<id>`, which also means what belongs to it (`<id>/<phase>`).
+function concerns(part, { kind, id }) {
+    return part.dataset.live.split(" ").some((word) => {
+        const at = word.indexOf(":");
+        if (at < 0) return word === kind;
+        const of = word.slice(at + 1);
+        return word.slice(0, at) === kind && (id === of || id.startsWith(`${of}/`));
+    });
+}
+
+function heard(change) {
+    for (const part of $$("[data-live]")) if (part.id && concerns(part, change)) waits.add(part.id);
     if (waits.size > 0) timer ??= setTimeout(flush, 200);
 }
 
@@ -304,7 +313,8 @@ function stale() {
 }
 
 function listen() {
-    source = new EventSource(`${base}/admin/api/stream`);
+    const kinds = new Set($$("[data-live]").flatMap((part) => part.dataset.live.split(" ").map((word) => word.split(":")[0])));
+    source = new EventSource(`${base}/admin/api/stream?kinds=${[...kinds].filter(Boolean).join()}&last_event_id=${encodeURIComponent(place)}`);
     source.addEventListener("open", () => {
         tries = 0;
         mark("live", "live");
@@ -312,7 +322,8 @@ function listen() {
         opened = true;
     });
     source.addEventListener("change", (event) => {
-        try { heard(JSON.parse(event.data).kind); } catch { /* not ours to judge */ }
+        place = event.lastEventId || place;
+        try { heard(JSON.parse(event.data)); } catch { /* not ours to judge */ }
     });
     source.addEventListener("reset", () => { waits = new Set($$("[data-live]").map((one) => one.id)); timer ??= setTimeout(flush, 50); });
     source.addEventListener("error", lostIt);
