@@ -150,18 +150,26 @@ fn drawn(at: usize, many: usize, column: &Column, step: Step, series: &[Series],
         .map(|(series, count)| format!("{count} {}", series.name))
         .collect();
     let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
+    // Each stands on those before it.
     let mut below = 0;
+    let stack: Vec<(Tone, u64, u64)> = series
+        .iter()
+        .zip(&column.counts)
+        .map(|(series, count)| {
+            let from = below;
+            below += count;
+            (series.tone, from, below)
+        })
+        .filter(|(_, from, to)| from < to)
+        .collect();
     html! {
         g {
             title { (step.words(column.at)) ": " (told) }
             rect.back x=(f(x)) y=(TOP) width=(f(room)) height=(TALL - TOP - FOOT) {}
-            @for (series, count) in series.iter().zip(&column.counts) {
-                @if *count > 0 {
-                    @let y = height_of(below + count, top);
-                    @let tall = height_of(below, top) - y;
-                    @let _ = below += count;
-                    rect data-tone=(series.tone) x=(f(x + room * 0.14)) y=(f(y)) width=(f(room * 0.72)) height=(f(tall.max(1.0))) rx="1.5" {}
-                }
+            @for (tone, from, to) in stack {
+                @let y = height_of(to, top);
+                @let tall = (height_of(from, top) - y).max(1.0);
+                rect data-tone=(tone) x=(f(x + room * 0.14)) y=(f(y)) width=(f(room * 0.72)) height=(f(tall)) rx="1.5" {}
             }
             @if let Some(label) = step.label(column.at) {
                 text x=(f(x + room / 2.0)) y=(TALL - 4.0) text-anchor="middle" { (label) }

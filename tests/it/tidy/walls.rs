@@ -591,6 +591,7 @@ fn the_project_speaks_of_itself_alone() {
         "www.githubstatus.com",
         "slack.com",
         "www.apache.org",
+        "www.w3.org",
         "json-schema.org",
         "www.standardwebhooks.com",
         "192.0.2.1",
