@@ -16,6 +16,7 @@ use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
 use actors::library::LibraryRules;
+use actors::messages::store::RevokedTokens;
 use actors::messaging::AllowedUsers;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
@@ -176,10 +177,14 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
+    let revoked = store
+        .revoked_tokens(RevokedTokens { at: clock.now() })
+        .await
+        .context("cannot read which tokens were revoked")?;
     let mut shared = HttpShared::new(
         !settings.github.webhook_secret.is_empty(),
         BodyBudget::new(usize::try_from(settings.server.body_budget.bytes()).unwrap_or(usize::MAX)),
-        Admin::new(password, Tokens::new(&admin_secret)),
+        Admin::new(password, Tokens::new(&admin_secret)).without(revoked),
         settings
             .routes
             .github

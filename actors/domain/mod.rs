@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod audit;
 mod chat;
 mod delivery;
 mod diagram;
@@ -15,9 +16,11 @@ mod policy;
 mod run;
 mod runtime;
 mod secret;
+mod token;
 mod workflow;
 
 pub use approval::*;
+pub use audit::*;
 pub use chat::*;
 pub use delivery::*;
 pub use diagram::*;
@@ -32,4 +35,5 @@ pub use policy::*;
 pub use run::*;
 pub use runtime::*;
 pub use secret::*;
+pub use token::*;
 pub use workflow::*;

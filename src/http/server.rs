@@ -19,8 +19,9 @@ use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, KeepToken, ListApprovals, ListAudit, ListEvents, ListRuns,
+    ListTokens, LoadRun, NoteTokenUse, ReadApproval, ReadEvent, RecordAudit, Redeliver, RevokeToken, SwitchWorkflow,
+    SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
 use actors::system::FrontDoors;
@@ -143,6 +144,11 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    pub(crate) list_audit: Recipient<ListAudit>,
+    pub(crate) keep_token: Recipient<KeepToken>,
+    pub(crate) list_tokens: Recipient<ListTokens>,
+    pub(crate) revoke_token: Recipient<RevokeToken>,
+    pub(crate) token_used: Recipient<NoteTokenUse>,
 }
 
 /// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
@@ -229,6 +235,11 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                list_audit: store.clone().recipient(),
+                keep_token: store.clone().recipient(),
+                list_tokens: store.clone().recipient(),
+                revoke_token: store.clone().recipient(),
+                token_used: store.clone().recipient(),
                 audit: store.recipient(),
             };
             App::new()

@@ -171,3 +171,153 @@ async fn a_login_with_odd_words_is_refused_in_words() {
     }
     app.finish().await;
 }
+
+#[actix::test]
+async fn a_token_is_shown_once_speaks_for_its_maker_and_is_refused_from_the_moment_it_is_revoked() {
+    let app = TestApp::start().await;
+    let admin = app.login().await;
+    let wish = json!({ "label": "ci", "scope": "operate", "days": 30 });
+    let keyed = [("idempotency-key", "one")];
+    let made = app.post_with("/admin/api/tokens", Some(&admin), &keyed, &wish).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let made = made.json();
+    let (id, token) = (
+        made["id"].as_str().expect("an id"),
+        made["token"].as_str().expect("a token"),
+    );
+    let again = app.post_with("/admin/api/tokens", Some(&admin), &keyed, &wish).await;
+    assert_eq!(
+        (again.status, &again.json()["id"]),
+        (201, &made["id"]),
+        "{}",
+        again.text
+    );
+    assert_eq!(again.json()["token"], Value::Null, "it is shown once");
+
+    let me = app.get("/admin/api/session", Some(token)).await.json();
+    assert_eq!(
+        (&me["who"], &me["method"], &me["scope"]),
+        (&json!("admin"), &json!("token"), &json!("operate"))
+    );
+    let listed = app.get("/admin/api/tokens?method=token", Some(token)).await;
+    assert!(!listed.text.contains(token), "no list shows a token");
+    let listed = listed.json()["tokens"].as_array().expect("a list").clone();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!((&listed[0]["id"], &listed[0]["label"]), (&made["id"], &json!("ci")));
+    assert!(listed[0]["lastUsedAt"].is_string(), "{listed:?}");
+
+    // It makes and revokes none itself, and may do what its scope says.
+    let path = format!("/admin/api/tokens/{id}");
+    assert_eq!(
+        app.post(
+            "/admin/api/tokens",
+            Some(token),
+            &json!({ "label": "x", "scope": "read" })
+        )
+        .await
+        .status,
+        403
+    );
+    assert_eq!(app.ask("DELETE", &path, Some(token), &[], None).await.status, 403);
+    assert_eq!(
+        app.post(
+            "/admin/api/workflows/chat/toggle",
+            Some(token),
+            &json!({ "enabled": true })
+        )
+        .await
+        .status,
+        200
+    );
+
+    let gone = app.ask("DELETE", &path, Some(&admin), &[], None).await;
+    assert_eq!((gone.status, gone.json()), (200, json!({ "revoked": true, "id": id })));
+    assert_eq!(
+        said(&app.get("/admin/api/stats", Some(token)).await),
+        (401, "unauthorized".into())
+    );
+    assert_eq!(
+        app.ask("DELETE", &path, Some(&admin), &[], None).await.status,
+        200,
+        "a second time changes nothing"
+    );
+    assert_eq!(
+        app.ask("DELETE", "/admin/api/tokens/none", Some(&admin), &[], None)
+            .await
+            .status,
+        404
+    );
+    let app = app.restart().await;
+    assert_eq!(
+        app.get("/admin/api/stats", Some(token)).await.status,
+        401,
+        "nor does a restart bring it back"
+    );
+    assert_eq!(app.get("/admin/api/stats", Some(&admin)).await.status, 200);
+    let all = app
+        .get("/admin/api/tokens?state=all&method=token", Some(&admin))
+        .await
+        .json();
+    assert_eq!(all["tokens"][0]["revokedBy"], "admin", "{all}");
+
+    // A login is a token like others: it is listed, and signing out ends it.
+    assert_eq!(
+        app.post("/admin/api/logout", Some(&admin), &json!({})).await.status,
+        200
+    );
+    assert_eq!(app.get("/admin/api/stats", Some(&admin)).await.status, 401);
+    app.finish().await;
+}
+
+#[actix::test]
+async fn a_token_is_asked_for_in_words_that_are_understood_or_refused() {
+    let app = TestApp::start().await;
+    let admin = app.login().await;
+    let long = "x".repeat(65);
+    let table = [
+        (json!({}), "label must say what the token is for, in 1 to 64 characters"),
+        (
+            json!({ "label": " ", "scope": "read" }),
+            "label must say what the token is for, in 1 to 64 characters",
+        ),
+        (
+            json!({ "label": "a\nb", "scope": "read" }),
+            "label must say what the token is for, in 1 to 64 characters",
+        ),
+        (
+            json!({ "label": long, "scope": "read" }),
+            "label must say what the token is for, in 1 to 64 characters",
+        ),
+        (json!({ "label": "x" }), "scope must be read, operate or admin"),
+        (
+            json!({ "label": "x", "scope": "root" }),
+            "scope must be read, operate or admin",
+        ),
+        (
+            json!({ "label": "x", "scope": "read", "days": 0 }),
+            "days must be a whole number from 1 to 366",
+        ),
+        (
+            json!({ "label": "x", "scope": "read", "days": 1e300 }),
+            "days must be a whole number from 1 to 366",
+        ),
+        (
+            json!({ "label": "x", "scope": "read", "who": "eve" }),
+            "there is no \"who\" here; known are label, scope, days",
+        ),
+    ];
+    for (wish, words) in table {
+        let answer = app.post("/admin/api/tokens", Some(&admin), &wish).await;
+        assert_eq!(said(&answer), (400, words.to_owned()), "{wish}");
+    }
+    for query in ["state=some", "limit=0", "before=x"] {
+        assert_eq!(
+            app.get(&format!("/admin/api/tokens?{query}"), Some(&admin))
+                .await
+                .status,
+            400,
+            "{query}"
+        );
+    }
+    app.finish().await;
+}

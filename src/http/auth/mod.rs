@@ -2,6 +2,7 @@
 
 mod cookies;
 mod csrf;
+mod issued;
 mod sessions;
 mod throttle;
 mod tokens;
@@ -17,8 +18,8 @@ use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIG
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
-use actors::domain::Secret;
-use actors::messages::store::RecordAudit;
+use actors::domain::{NewToken, Secret};
+use actors::messages::store::{KeepToken, NoteTokenUse, RecordAudit};
 use chrono::{DateTime, TimeDelta, Utc};
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
@@ -26,6 +27,7 @@ use tracing_actix_web::RequestId;
 
 pub(crate) use self::cookies::Home;
 use self::csrf::Sent;
+pub(crate) use self::issued::{create as create_token, list as list_tokens, revoke as revoke_token};
 pub(crate) use self::sessions::{auth_required, login, logout, session};
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
@@ -46,6 +48,12 @@ const LOGOUT: &str = "/admin/api/logout";
 const TOKEN_DAYS: i64 = 7;
 const SESSION_SECONDS: i64 = TOKEN_DAYS * 24 * 60 * 60;
 
+/// How exactly the last use of a token is known.
+const COARSE_MINUTES: i64 = 10;
+
+/// Tokens whose last use is kept in mind.
+const MOST_SEEN: usize = 10_000;
+
 /// What sign-in goes by.
 pub struct Admin {
     password: Secret,
@@ -53,6 +61,8 @@ pub struct Admin {
     throttle: Mutex<Throttle>,
     /// Ids of tokens that are worth nothing any more, and when they would have run out.
     revoked: RwLock<HashMap<String, DateTime<Utc>>>,
+    /// When each token was last noted to be in use.
+    seen: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
 impl Admin {
@@ -64,7 +74,15 @@ impl Admin {
             tokens,
             throttle: Mutex::default(),
             revoked: RwLock::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    /// The same, when these tokens were taken back before; each with the instant when it would have run out.
+    #[must_use]
+    pub fn without(mut self, revoked: Vec<(String, DateTime<Utc>)>) -> Self {
+        self.revoked = RwLock::new(revoked.into_iter().collect());
+        self
     }
 
     /// Compares digests, so that neither content nor length shows in the time it takes.
@@ -88,6 +106,24 @@ impl Admin {
         revoked.insert(id.to_owned(), expires);
     }
 
+    /// Whether it is time to write down that this token is in use.
+    fn is_news(&self, id: &str, now: DateTime<Utc>) -> bool {
+        let recent = |at: &DateTime<Utc>| now - *at < TimeDelta::minutes(COARSE_MINUTES);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if id.is_empty() || seen.get(id).is_some_and(recent) {
+            return false;
+        }
+        if seen.len() >= MOST_SEEN {
+            seen.retain(|_, at| recent(at));
+        }
+        if seen.len() >= MOST_SEEN {
+            // Forgetting costs a line of the database, nothing else.
+            seen.clear();
+        }
+        seen.insert(id.to_owned(), now);
+        true
+    }
+
     /// What a token says, if it is ours, has not run out and was not revoked.
     fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
         let revoked = |id: &str| {
@@ -102,19 +138,58 @@ impl Admin {
 struct Signing {
     who: String,
     method: &'static str,
+    label: Option<String>,
     scope: Scope,
+    days: i64,
 }
 
 impl Signing {
-    async fn issue(self, shared: &HttpShared, _: &HttpDoors) -> String {
+    /// For somebody who has just signed in.
+    fn of(who: impl Into<String>, method: &'static str, scope: Scope) -> Self {
+        Self {
+            who: who.into(),
+            method,
+            label: None,
+            scope,
+            days: TOKEN_DAYS,
+        }
+    }
+
+    /// The token, and what is to be remembered of it.
+    fn token(self, shared: &HttpShared) -> (String, NewToken) {
+        let now = shared.clock.now();
+        let expires_at = now + TimeDelta::days(self.days);
         let claims = Claims {
-            exp: (shared.clock.now() + TimeDelta::days(TOKEN_DAYS)).timestamp(),
+            exp: expires_at.timestamp(),
             id: shared.clock.fresh_id().to_string(),
             who: self.who,
             method: self.method.to_owned(),
+            label: self.label,
             scope: self.scope,
         };
-        shared.admin.tokens.sign(&claims)
+        let token = shared.admin.tokens.sign(&claims);
+        let kept = NewToken {
+            id: claims.id,
+            who: claims.who,
+            method: claims.method,
+            label: claims.label,
+            scope: claims.scope.as_str().to_owned(),
+            created_at: now,
+            expires_at,
+        };
+        (token, kept)
+    }
+
+    /// The token for somebody who has just signed in.
+    async fn issue(self, shared: &HttpShared, doors: &HttpDoors) -> String {
+        let (token, kept) = self.token(shared);
+        // An operator who comes because the disk is full must get in; a token without a row ends by signing out, or by time.
+        match doors.keep_token.send(KeepToken(kept)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a token was handed out and could not be written down"),
+            Err(error) => tracing::warn!(%error, "a token was handed out and could not be written down"),
+        }
+        token
     }
 }
 
@@ -127,6 +202,8 @@ pub(crate) struct Caller {
     pub(crate) scope: Scope,
     /// How they signed in: `password`, `session`, `github`, `slack`, `token`; empty in a token that does not say.
     pub(crate) method: String,
+    /// What the token is for, where it was made by hand.
+    pub(crate) label: Option<String>,
     /// When they have to sign in again.
     pub(crate) expires: DateTime<Utc>,
     /// Of their token; empty in one that names none.
@@ -138,6 +215,7 @@ pub(crate) struct Caller {
 /// Lets a request pass that carries a token of ours, or a cookie that holds one, and may do what it asks for.
 pub(crate) async fn guard(
     shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -150,6 +228,12 @@ pub(crate) async fn guard(
     };
     if let Err(problem) = may(&caller, request.request(), &shared) {
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
+    }
+    let now = shared.clock.now();
+    if shared.admin.is_news(&caller.id, now) {
+        let id = caller.id.clone();
+        // Nobody is kept out because it could not be noted.
+        let _ = doors.token_used.send(NoteTokenUse { id, at: now }).await;
     }
     request.extensions_mut().insert(caller);
     next.call(request).await.map(ServiceResponse::map_into_left_body)
@@ -197,6 +281,7 @@ pub(crate) fn session_of(request: &HttpRequest) -> Option<Caller> {
         who: claims.who,
         scope: claims.scope,
         method: claims.method,
+        label: claims.label,
         expires: DateTime::from_timestamp(claims.exp, 0).unwrap_or(DateTime::<Utc>::MAX_UTC),
         id: claims.id,
         by_cookie,

@@ -4,7 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::{Bytes, Data, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use actors::domain::Secret;
+use actors::domain::{NewToken, Secret};
+use actors::messages::store::{KeepToken, RevokeToken};
 use serde_json::{Value, json};
 
 use super::cookies::SESSION;
@@ -67,12 +68,8 @@ pub(crate) async fn login(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid password"));
     }
     admin.throttle().note_right(from, now);
-    let signing = Signing {
-        who: "admin".to_owned(),
-        method: if session { "session" } else { "password" },
-        scope,
-    };
-    let token = signing.issue(&shared, &doors).await;
+    let method = if session { "session" } else { "password" };
+    let token = Signing::of("admin", method, scope).issue(&shared, &doors).await;
     audit(&doors, &shared, from, "admin", "password", "ok").await;
     Ok(if session {
         HttpResponse::Ok()
@@ -85,13 +82,32 @@ pub(crate) async fn login(
 
 /// `POST /admin/api/logout` → `{session: false}`: what was shown, cookie or token, is worth nothing from now on.
 pub(crate) async fn logout(
-    request: HttpRequest,
     caller: ReqData<Caller>,
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    shared.admin.revoke(&caller.id, caller.expires, shared.clock.now());
-    let _ = (&request, &doors);
+    let now = shared.clock.now();
+    // In mind first: whatever the disk says, it is worth nothing any more.
+    shared.admin.revoke(&caller.id, caller.expires, now);
+    if !caller.id.is_empty() {
+        let kept = NewToken {
+            id: caller.id.clone(),
+            who: caller.who.clone(),
+            method: caller.method.clone(),
+            label: caller.label.clone(),
+            scope: caller.scope.as_str().to_owned(),
+            created_at: now,
+            expires_at: caller.expires,
+        };
+        let order = RevokeToken {
+            id: caller.id.clone(),
+            by: caller.who.clone(),
+            at: now,
+        };
+        // There is no row where it could not be written at the time.
+        doors.keep_token.send(KeepToken(kept)).await??;
+        doors.revoke_token.send(order).await??;
+    }
     Ok(HttpResponse::Ok()
         .cookie(shared.home().forget(SESSION))
         .json(json!({ "session": false })))

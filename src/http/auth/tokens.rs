@@ -25,6 +25,9 @@ pub struct Claims {
     /// How they signed in.
     #[serde(default)]
     pub method: String,
+    /// What it is for, where it was made by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What it allows; a token of the documented shape, which names none, allows everything.
     #[serde(default = "everything")]
     pub scope: Scope,
@@ -106,6 +109,7 @@ mod tests {
             id: "t-1".into(),
             who: "admin".into(),
             method: "password".into(),
+            label: None,
             scope: Scope::Admin,
         }
     }

@@ -146,6 +146,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "house",
             "outbound",
             "library",
+            "messages",
             "runs",
             "state",
             "messaging",
