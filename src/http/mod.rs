@@ -15,7 +15,7 @@ mod proxies;
 mod routes;
 mod server;
 
-pub use auth::{Admin, Claims, Tokens};
+pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;
 pub use metrics::collect as collect_metrics;
 pub use proxies::TrustedProxies;

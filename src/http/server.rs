@@ -29,13 +29,13 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{Admin, Home};
+use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
 use super::{github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
-use crate::tools::{ToolDoors, WorkTools};
+use crate::tools::{Scope, ToolDoors, WorkTools};
 
 /// Seconds that requests in flight have to finish when the server stops.
 const DRAIN_SECONDS: u64 = 20;
@@ -62,6 +62,8 @@ pub struct HttpShared {
     pub runs_dir: PathBuf,
     /// How people and services reach this server from outside.
     pub public_url: Option<url::Url>,
+    /// How one may sign in besides the password.
+    pub sign_in: SignIn,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
     /// The time.
@@ -90,6 +92,11 @@ impl HttpShared {
             trusted,
             runs_dir,
             public_url: None,
+            sign_in: SignIn {
+                github: None,
+                slack: None,
+                scope: Scope::Read,
+            },
             metrics_public: false,
             clock,
             ready: AtomicBool::new(false),
@@ -144,6 +151,7 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    pub(crate) abroad: Abroad,
     pub(crate) list_audit: Recipient<ListAudit>,
     pub(crate) keep_token: Recipient<KeepToken>,
     pub(crate) list_tokens: Recipient<ListTokens>,
@@ -235,6 +243,7 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                abroad: Abroad::new(),
                 list_audit: store.clone().recipient(),
                 keep_token: store.clone().recipient(),
                 list_tokens: store.clone().recipient(),

@@ -1,8 +1,10 @@
 //! Who may use the API: tokens, sessions of browsers, and the guard that asks for them. Knows no workflow and no event.
 
+mod abroad;
 mod cookies;
 mod csrf;
 mod issued;
+mod oauth;
 mod sessions;
 mod throttle;
 mod tokens;
@@ -18,16 +20,19 @@ use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIG
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
-use actors::domain::{NewToken, Secret};
+use actors::domain::{NewToken, Responder, Secret, Via};
 use actors::messages::store::{KeepToken, NoteTokenUse, RecordAudit};
 use chrono::{DateTime, TimeDelta, Utc};
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 use tracing_actix_web::RequestId;
 
+pub(crate) use self::abroad::Abroad;
 pub(crate) use self::cookies::Home;
 use self::csrf::Sent;
 pub(crate) use self::issued::{create as create_token, list as list_tokens, revoke as revoke_token};
+pub use self::oauth::{OAuthApp, SignIn};
+pub(crate) use self::oauth::{from_github, from_slack, to_github, to_slack};
 pub(crate) use self::sessions::{auth_required, login, logout, session};
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
@@ -54,6 +59,12 @@ const COARSE_MINUTES: i64 = 10;
 /// Tokens whose last use is kept in mind.
 const MOST_SEEN: usize = 10_000;
 
+/// Ways that are remembered as used.
+const MOST_SPENT: usize = 10_000;
+
+/// How somebody is called who signed in with Slack, in front of their id there. No login and no label looks like it.
+const OF_SLACK: &str = "slack:";
+
 /// What sign-in goes by.
 pub struct Admin {
     password: Secret,
@@ -61,6 +72,8 @@ pub struct Admin {
     throttle: Mutex<Throttle>,
     /// Ids of tokens that are worth nothing any more, and when they would have run out.
     revoked: RwLock<HashMap<String, DateTime<Utc>>>,
+    /// States of ways to a provider that somebody has come back from, until they run out.
+    spent: Mutex<HashMap<String, DateTime<Utc>>>,
     /// When each token was last noted to be in use.
     seen: Mutex<HashMap<String, DateTime<Utc>>>,
 }
@@ -74,6 +87,7 @@ impl Admin {
             tokens,
             throttle: Mutex::default(),
             revoked: RwLock::default(),
+            spent: Mutex::default(),
             seen: Mutex::default(),
         }
     }
@@ -104,6 +118,19 @@ impl Admin {
         // What has run out is refused anyway.
         revoked.retain(|_, until| *until > now);
         revoked.insert(id.to_owned(), expires);
+    }
+
+    /// Uses a state up; whether it was not used before.
+    fn spend(&self, state: &str, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= MOST_SPENT {
+            spent.retain(|_, until| *until > now);
+        }
+        if spent.len() >= MOST_SPENT {
+            // The code that belongs to a state is good for one time on the other side as well.
+            spent.clear();
+        }
+        spent.insert(state.to_owned(), until).is_none()
     }
 
     /// Whether it is time to write down that this token is in use.
@@ -210,6 +237,16 @@ pub(crate) struct Caller {
     id: String,
     /// Whether a browser sent it by itself.
     by_cookie: bool,
+}
+
+impl Caller {
+    /// As somebody who answers a question through this door.
+    pub(crate) fn responder(&self, via: Via) -> Responder {
+        Responder {
+            slack_id: self.who.strip_prefix(OF_SLACK).map(str::to_owned),
+            ..Responder::named(self.who.clone(), via)
+        }
+    }
 }
 
 /// Lets a request pass that carries a token of ours, or a cookie that holds one, and may do what it asks for.

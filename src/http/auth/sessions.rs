@@ -125,6 +125,12 @@ pub(crate) async fn session(caller: ReqData<Caller>, shared: Data<HttpShared>) -
 }
 
 /// `GET /admin/api/auth-required`: how one signs in here.
-pub(crate) async fn auth_required() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "required": true, "password": true, "slackOAuth": false, "githubOAuth": false }))
+pub(crate) async fn auth_required(shared: Data<HttpShared>) -> HttpResponse {
+    // There always is a password: where none is set, one was made.
+    HttpResponse::Ok().json(json!({
+        "required": true,
+        "password": true,
+        "slackOAuth": shared.sign_in.slack.is_some(),
+        "githubOAuth": shared.sign_in.github.is_some(),
+    }))
 }

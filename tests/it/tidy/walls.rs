@@ -387,8 +387,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_web", &["src/http/", "src/demo/github.rs"]),
     (
         "awc",
-        &["actors/github/", "actors/outbound/", "src/cli/client.rs", "src/demo/"],
+        &[
+            "actors/github/",
+            "actors/outbound/",
+            "src/cli/client.rs",
+            "src/demo/",
+            // Sign-in asks GitHub and Slack who somebody is, and forgets what it asked with.
+            "src/http/auth/abroad.rs",
+        ],
     ),
+    ("oauth2", &["src/http/auth/"]),
     ("clap", &["src/cli/", "src/demo/"]),
     ("saphyr_parser", &["actors/yaml.rs"]),
     ("slack_morphism", &["actors/slack/"]),
