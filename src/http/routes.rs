@@ -31,6 +31,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("", web::get().to(integrations::state))
@@ -59,6 +60,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
@@ -71,12 +73,14 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .scope_with_path(auth::MCP)
                 .wrap(from_fn(mcp::introduce))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default()),
         )
         .service(
             web::scope("/admin/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("/session", web::get().to(auth::session))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{PAGE, page_size};
-use crate::http::auth::Caller;
+use crate::http::auth::{self, Caller};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
 use crate::http::server::{HttpDoors, HttpShared};
@@ -67,8 +67,9 @@ pub(super) fn line(
     target: &str,
     refused: Option<&str>,
 ) -> RecordAudit {
+    auth::told(request);
     RecordAudit {
-        who: caller.who.clone(),
+        who: caller.signs(),
         from: client_address(request, &shared.trusted)
             .map(|ip| ip.to_string())
             .unwrap_or_default(),

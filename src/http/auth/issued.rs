@@ -4,11 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::TokenFilter;
-use actors::messages::store::{ListTokens, RevokeToken};
+use actors::messages::store::{KeepToken, ListTokens, RevokeToken};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Caller, Signing};
+use super::{Caller, Signing, about};
 use crate::http::admin::{PAGE_LIMIT, page_size};
 use crate::http::idempotency;
 use crate::http::problem::Problem;
@@ -33,6 +33,7 @@ pub(crate) async fn create(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
+    about(&request, "token", "");
     admins_alone(&caller)?;
     let wish: Value =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
@@ -84,6 +85,7 @@ pub(crate) async fn create(
             days,
         };
         let (token, kept) = signing.token(&shared);
+        about(&request, "token", kept.id.clone());
         let answer = json!({
             "id": kept.id,
             "token": token,
@@ -92,10 +94,7 @@ pub(crate) async fn create(
             "expires": kept.expires_at,
         });
         // One that nobody could name would be one that nobody could take back.
-        doors
-            .keep_token
-            .send(actors::messages::store::KeepToken(kept))
-            .await??;
+        doors.keep_token.send(KeepToken(kept)).await??;
         Ok((StatusCode::CREATED, answer))
     })
     .await
@@ -136,11 +135,13 @@ pub(crate) async fn list(
 
 /// `DELETE …/{id}` → `{revoked: true, id}`: whoever shows it from now on is refused.
 pub(crate) async fn revoke(
+    request: HttpRequest,
     id: Path<String>,
     caller: ReqData<Caller>,
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
+    about(&request, "token revoke", id.as_str());
     admins_alone(&caller)?;
     let now = shared.clock.now();
     let order = RevokeToken {

@@ -5,12 +5,13 @@ mod cookies;
 mod csrf;
 mod issued;
 mod oauth;
+mod sampler;
 mod sessions;
 mod throttle;
 mod tokens;
+mod witness;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix_web::body::MessageBody;
@@ -21,7 +22,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
 use actors::domain::{NewToken, Responder, Secret, Via};
-use actors::messages::store::{KeepToken, NoteTokenUse, RecordAudit};
+use actors::messages::store::{KeepToken, NoteTokenUse};
 use chrono::{DateTime, TimeDelta, Utc};
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
@@ -36,6 +37,8 @@ pub(crate) use self::oauth::{from_github, from_slack, to_github, to_slack};
 pub(crate) use self::sessions::{auth_required, login, logout, session};
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
+use self::witness::Floods;
+pub(crate) use self::witness::{about, told, witness};
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
 use crate::tools::Scope;
@@ -70,6 +73,7 @@ pub struct Admin {
     password: Secret,
     tokens: Tokens,
     throttle: Mutex<Throttle>,
+    floods: Floods,
     /// Ids of tokens that are worth nothing any more, and when they would have run out.
     revoked: RwLock<HashMap<String, DateTime<Utc>>>,
     /// States of ways to a provider that somebody has come back from, until they run out.
@@ -86,6 +90,7 @@ impl Admin {
             password,
             tokens,
             throttle: Mutex::default(),
+            floods: Floods::default(),
             revoked: RwLock::default(),
             spent: Mutex::default(),
             seen: Mutex::default(),
@@ -240,6 +245,14 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// As the audit log names them: who, with the label of the token that they made by hand.
+    pub(crate) fn signs(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{} ({label})", self.who),
+            None => self.who.clone(),
+        }
+    }
+
     /// As somebody who answers a question through this door.
     pub(crate) fn responder(&self, via: Via) -> Responder {
         Responder {
@@ -257,22 +270,24 @@ pub(crate) async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let Some(caller) = session_of(request.request()) else {
+        witness::refused(request.request(), "unauthorized");
         let mut response = Problem::unauthorized().error_response();
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return Ok(request.into_response(response).map_into_right_body());
     };
-    if let Err(problem) = may(&caller, request.request(), &shared) {
+    let may = may(&caller, request.request(), &shared);
+    let (id, now) = (caller.id.clone(), shared.clock.now());
+    request.extensions_mut().insert(caller);
+    if let Err(problem) = may {
+        witness::refused(request.request(), &problem.to_string());
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
-    let now = shared.clock.now();
-    if shared.admin.is_news(&caller.id, now) {
-        let id = caller.id.clone();
+    if shared.admin.is_news(&id, now) {
         // Nobody is kept out because it could not be noted.
         let _ = doors.token_used.send(NoteTokenUse { id, at: now }).await;
     }
-    request.extensions_mut().insert(caller);
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
@@ -364,17 +379,4 @@ pub(crate) async fn request_id(
             .insert(HeaderName::from_static("x-request-id"), value);
     }
     Ok(response)
-}
-
-async fn audit(doors: &HttpDoors, shared: &HttpShared, from: Option<IpAddr>, who: &str, by: &str, result: &str) {
-    let line = RecordAudit {
-        who: who.to_owned(),
-        from: from.map(|ip| ip.to_string()).unwrap_or_default(),
-        action: "login".into(),
-        target: by.to_owned(),
-        result: result.to_owned(),
-        at: shared.clock.now(),
-    };
-    // A login is not refused because its line could not be written; the store's own trouble is told elsewhere.
-    let _ = doors.audit.send(line).await;
 }

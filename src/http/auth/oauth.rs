@@ -17,7 +17,7 @@ use url::Url;
 
 use super::abroad::Abroad;
 use super::cookies::{Home, SESSION};
-use super::{Signing, audit};
+use super::{Signing, witness};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
 use crate::http::server::{HttpDoors, HttpShared};
@@ -223,7 +223,7 @@ async fn arrive(
     };
     match came.await {
         Ok(who) => {
-            audit(doors, shared, from, &who, provider.as_str(), "ok").await;
+            witness::sign_in(doors, shared, from, &who, provider.as_str(), "ok").await;
             let signing = Signing::of(who, provider.as_str(), shared.sign_in.scope);
             let token = signing.issue(shared, doors).await;
             let session = home.cookie(SESSION, token, super::SESSION_SECONDS);
@@ -237,7 +237,7 @@ async fn arrive(
                 reason = code,
                 "sign-in refused"
             );
-            audit(doors, shared, from, "-", provider.as_str(), code).await;
+            witness::sign_in(doors, shared, from, "-", provider.as_str(), code).await;
             Ok(leave_for(&sign_in_page(home, Some(code)), [forget]))
         }
     }

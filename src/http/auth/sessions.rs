@@ -9,7 +9,7 @@ use actors::messages::store::{KeepToken, RevokeToken};
 use serde_json::{Value, json};
 
 use super::cookies::SESSION;
-use super::{Caller, Signing, audit, csrf, sent};
+use super::{Caller, Signing, csrf, sent, witness};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
 use crate::http::server::{HttpDoors, HttpShared};
@@ -28,7 +28,7 @@ pub(crate) async fn login(
     let admin = &shared.admin;
     let wait = admin.throttle().wait(from, now);
     if let Some(wait) = wait {
-        audit(&doors, &shared, from, "-", "password", "too many wrong passwords").await;
+        witness::sign_in(&doors, &shared, from, "-", "password", "too many wrong passwords").await;
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many wrong passwords; wait five minutes",
@@ -64,13 +64,13 @@ pub(crate) async fn login(
     if !admin.opens(offered.expose()) {
         admin.throttle().note_wrong(from, now);
         tracing::warn!(from = from.map(|ip| ip.to_string()), "login refused: wrong password");
-        audit(&doors, &shared, from, "-", "password", "invalid password").await;
+        witness::sign_in(&doors, &shared, from, "-", "password", "invalid password").await;
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid password"));
     }
     admin.throttle().note_right(from, now);
     let method = if session { "session" } else { "password" };
     let token = Signing::of("admin", method, scope).issue(&shared, &doors).await;
-    audit(&doors, &shared, from, "admin", "password", "ok").await;
+    witness::sign_in(&doors, &shared, from, "admin", "password", "ok").await;
     Ok(if session {
         HttpResponse::Ok()
             .cookie(shared.home().cookie(SESSION, token, super::SESSION_SECONDS))
@@ -82,10 +82,12 @@ pub(crate) async fn login(
 
 /// `POST /admin/api/logout` → `{session: false}`: what was shown, cookie or token, is worth nothing from now on.
 pub(crate) async fn logout(
+    request: HttpRequest,
     caller: ReqData<Caller>,
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
+    witness::about(&request, "logout", "");
     let now = shared.clock.now();
     // In mind first: whatever the disk says, it is worth nothing any more.
     shared.admin.revoke(&caller.id, caller.expires, now);

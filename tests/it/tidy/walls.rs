@@ -323,6 +323,7 @@ const PURE: &[&str] = &[
     "actors/workflows/template.rs",
     "actors/yaml.rs",
     "src/http/auth/csrf.rs",
+    "src/http/auth/sampler.rs",
     "src/http/auth/throttle.rs",
     "src/http/auth/tokens.rs",
     "src/settings/units.rs",
