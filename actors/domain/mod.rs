@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod audit;
 mod change;
 mod chat;
 mod delivery;
@@ -16,9 +17,11 @@ mod policy;
 mod run;
 mod runtime;
 mod secret;
+mod token;
 mod workflow;
 
 pub use approval::*;
+pub use audit::*;
 pub use change::*;
 pub use chat::*;
 pub use delivery::*;
@@ -34,4 +37,5 @@ pub use policy::*;
 pub use run::*;
 pub use runtime::*;
 pub use secret::*;
+pub use token::*;
 pub use workflow::*;

@@ -220,7 +220,10 @@ pub fn judge(question: Question<'_>, given: Given<'_>) -> Verdict {
     if !rules.admit(by) {
         return Verdict::Refused(format!("{name} may not answer this; {} may", rules.who()));
     }
-    if rules.not_requester && same(name, question.requested_by) {
+    // Who signed in with Slack asks by their id there.
+    let by_id = by.slack_id.as_ref().map(|id| format!("slack:{id}"));
+    let asked = same(name, question.requested_by) || by_id.is_some_and(|id| id == question.requested_by);
+    if rules.not_requester && asked {
         return Verdict::Refused(format!("{name} asked for this run, and somebody else has to answer"));
     }
     if let Some(deadline) = rules.deadline

@@ -11,20 +11,23 @@ mod suite;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, AuditLine, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, IssuedToken, LiveSession,
+    MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect,
+    StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
-    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
-    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
-    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
-    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow,
-    SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
+    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListRuns, ListTokens, LoadRun, NoteTokenUse,
+    OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects,
+    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns,
+    Redeliver, ResultOf, RevokeToken, RevokedTokens, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect,
+    SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
+    UntoldEnds, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -164,6 +167,18 @@ orders! {
     keep_answer(KeepAnswer) -> ();
     /// Writes a line of the audit log.
     record_audit(RecordAudit) -> ();
+    /// Lists the audit log, newest first.
+    list_audit(ListAudit) -> Page<AuditLine>;
+    /// Keeps a token that is handed out.
+    keep_token(KeepToken) -> ();
+    /// Lists tokens, the latest first.
+    list_tokens(ListTokens) -> Page<IssuedToken>;
+    /// Takes a token back.
+    revoke_token(RevokeToken) -> Option<IssuedToken>;
+    /// Notes that a token was seen.
+    note_token_use(NoteTokenUse) -> ();
+    /// Reads which tokens were taken back before they ran out.
+    revoked_tokens(RevokedTokens) -> Vec<(String, DateTime<Utc>)>;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
 }

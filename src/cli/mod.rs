@@ -13,6 +13,7 @@ mod notify;
 mod send;
 mod serve;
 mod slack;
+mod tokens;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ enum Command {
     /// Sign in: turn the password into a token and keep it for the other commands
     #[command(after_help = "Examples:\n  firstlight login\n  firstlight login --scope read --print < password.txt")]
     Login(login::LoginArgs),
+    /// Tokens for programs and agents: make, list and revoke them
+    #[command(subcommand, after_help = "Example:\n  firstlight tokens create ci --scope operate")]
+    Tokens(tokens::TokensCommand),
     /// Webhooks: the endpoints that hear of events
     #[command(
         subcommand,
@@ -146,6 +150,7 @@ pub fn main() -> ExitCode {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
         Command::Login(args) => login::run(&args, &sources),
+        Command::Tokens(command) => tokens::run(&command, &sources),
         Command::Webhooks(command) => webhooks::run(&command, &sources),
         Command::Deliveries(command) => deliveries::run(&command, &sources),
         Command::Notify(args) => notify::notify(&args, &sources),

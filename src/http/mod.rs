@@ -17,7 +17,7 @@ mod routes;
 mod server;
 mod sse;
 
-pub use auth::{Admin, Claims, Tokens};
+pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;
 pub use metrics::collect as collect_metrics;
 pub use proxies::TrustedProxies;

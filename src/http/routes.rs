@@ -33,11 +33,16 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(Compress::default())
                 .route("/{name}", web::get().to(dashboard::asset)),
         )
+        .route("/admin/api/oauth/github/authorize", web::get().to(auth::to_github))
+        .route("/admin/api/oauth/github/callback", web::get().to(auth::from_github))
+        .route("/admin/api/oauth/slack/authorize", web::get().to(auth::to_slack))
+        .route("/admin/api/oauth/slack/callback", web::get().to(auth::from_slack))
         // Everything else needs a token. The longer prefix comes first.
         .service(
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("", web::get().to(integrations::state))
@@ -66,6 +71,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
@@ -78,17 +84,23 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .scope_with_path(auth::MCP)
                 .wrap(from_fn(mcp::introduce))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default()),
         )
         .service(
             web::scope("/admin/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
                 .route("/stream", web::get().to(admin::stream::changes))
+                .route("/audit", web::get().to(admin::audit::list))
+                .route("/tokens", web::get().to(auth::list_tokens))
+                .route("/tokens", web::post().to(auth::create_token))
+                .route("/tokens/{id}", web::delete().to(auth::revoke_token))
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))

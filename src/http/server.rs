@@ -20,8 +20,9 @@ use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListRuns, LoadRun, ReadApproval,
-    ReadEvent, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, KeepToken, ListApprovals, ListAudit, ListEvents, ListRuns,
+    ListTokens, LoadRun, NoteTokenUse, ReadApproval, ReadEvent, RecordAudit, Redeliver, RevokeToken, SwitchWorkflow,
+    SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
 use actors::system::FrontDoors;
@@ -29,13 +30,13 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::auth::{Admin, Home};
+use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
 use super::{github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
-use crate::tools::{ToolDoors, WorkTools};
+use crate::tools::{Scope, ToolDoors, WorkTools};
 
 /// Seconds that requests in flight have to finish when the server stops.
 const DRAIN_SECONDS: u64 = 20;
@@ -62,6 +63,8 @@ pub struct HttpShared {
     pub runs_dir: PathBuf,
     /// How people and services reach this server from outside.
     pub public_url: Option<url::Url>,
+    /// How one may sign in besides the password.
+    pub sign_in: SignIn,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
     /// What changes, for those who listen.
@@ -92,6 +95,11 @@ impl HttpShared {
             trusted,
             runs_dir,
             public_url: None,
+            sign_in: SignIn {
+                github: None,
+                slack: None,
+                scope: Scope::Read,
+            },
             metrics_public: false,
             changes: Board::default(),
             clock,
@@ -149,6 +157,12 @@ pub struct HttpDoors {
     pub(crate) audit: Recipient<RecordAudit>,
     /// Over when the server stops: streams end then.
     pub(crate) streams: CancellationToken,
+    pub(crate) abroad: Abroad,
+    pub(crate) list_audit: Recipient<ListAudit>,
+    pub(crate) keep_token: Recipient<KeepToken>,
+    pub(crate) list_tokens: Recipient<ListTokens>,
+    pub(crate) revoke_token: Recipient<RevokeToken>,
+    pub(crate) token_used: Recipient<NoteTokenUse>,
 }
 
 /// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
@@ -236,6 +250,12 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                abroad: Abroad::new(),
+                list_audit: store.clone().recipient(),
+                keep_token: store.clone().recipient(),
+                list_tokens: store.clone().recipient(),
+                revoke_token: store.clone().recipient(),
+                token_used: store.clone().recipient(),
                 audit: store.recipient(),
                 streams: streams.clone(),
             };

@@ -17,6 +17,7 @@ mod runs;
 mod runs_flow;
 mod runs_stored;
 mod settings;
+mod sign_in;
 mod slack;
 mod support;
 mod tidy;

@@ -49,6 +49,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "untold ends",
         sql: include_str!("../migrations/0005_untold_ends.sql"),
     },
+    Migration {
+        version: 6,
+        name: "tokens",
+        sql: include_str!("../migrations/0006_tokens.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

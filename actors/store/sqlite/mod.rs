@@ -18,6 +18,7 @@ mod noted;
 mod readers;
 mod runs;
 mod steps;
+mod tokens;
 mod writer;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -44,17 +46,19 @@ use super::{Pending, Store};
 use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, WebhookHealth,
+    Approval, AuditLine, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, IssuedToken, LiveSession,
+    MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect,
+    StoredEvent, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestThreads,
-    ListApprovals, ListDeliveries, ListEvents, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, QueueDeliveries,
-    ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadUnsettled, RecordAudit, RecordEvent,
-    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ResultOf, SessionsIn, SetWebhook,
-    SettleDeliveries, SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow,
-    SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
+    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
+    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListRuns, ListTokens, LoadRun, NoteTokenUse,
+    OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects,
+    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns,
+    Redeliver, ResultOf, RevokeToken, RevokedTokens, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect,
+    SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
+    UntoldEnds, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -604,6 +608,30 @@ impl Store for SqliteStore {
 
     fn record_audit(&self, order: RecordAudit) -> Pending<()> {
         self.write(move |db| audit::record(db, &order))
+    }
+
+    fn list_audit(&self, order: ListAudit) -> Pending<Page<AuditLine>> {
+        self.read(move |db| audit::list(db, &order.0))
+    }
+
+    fn keep_token(&self, order: KeepToken) -> Pending<()> {
+        self.write(move |db| tokens::keep(db, &order.0))
+    }
+
+    fn list_tokens(&self, order: ListTokens) -> Pending<Page<IssuedToken>> {
+        self.read(move |db| tokens::list(db, &order.0))
+    }
+
+    fn revoke_token(&self, order: RevokeToken) -> Pending<Option<IssuedToken>> {
+        self.write(move |db| tokens::revoke(db, &order))
+    }
+
+    fn note_token_use(&self, order: NoteTokenUse) -> Pending<()> {
+        self.write(move |db| tokens::note_use(db, &order))
+    }
+
+    fn revoked_tokens(&self, order: RevokedTokens) -> Pending<Vec<(String, DateTime<Utc>)>> {
+        self.read(move |db| tokens::revoked(db, order))
     }
 
     fn count_store(&self, _: CountStore) -> Pending<StoreCounts> {

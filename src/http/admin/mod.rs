@@ -1,7 +1,7 @@
 //! The admin API: what operators and dashboards read and decide. One file per kind of thing; holds no rule of the inside.
 
 pub(crate) mod approvals;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod events;
 pub(crate) mod logs;
 pub(crate) mod runs;
@@ -15,9 +15,9 @@ use super::problem::Problem;
 const PAGE: usize = 50;
 
 /// Rows of a page at most.
-const PAGE_LIMIT: usize = 200;
+pub(super) const PAGE_LIMIT: usize = 200;
 
-fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Problem> {
+pub(super) fn page_size(asked: Option<usize>, default: usize) -> Result<usize, Problem> {
     match asked {
         None => Ok(default),
         Some(limit @ 1..=PAGE_LIMIT) => Ok(limit),

@@ -1,13 +1,17 @@
 //! Who may use the API: tokens, sessions of browsers, and the guard that asks for them. Knows no workflow and no event.
 
+mod abroad;
 mod cookies;
 mod csrf;
+mod issued;
+mod oauth;
+mod sampler;
 mod sessions;
 mod throttle;
 mod tokens;
+mod witness;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use actix_web::body::MessageBody;
@@ -17,18 +21,24 @@ use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIG
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
-use actors::domain::Secret;
-use actors::messages::store::RecordAudit;
+use actors::domain::{NewToken, Responder, Secret, Via};
+use actors::messages::store::{KeepToken, NoteTokenUse};
 use chrono::{DateTime, TimeDelta, Utc};
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 use tracing_actix_web::RequestId;
 
+pub(crate) use self::abroad::Abroad;
 pub(crate) use self::cookies::Home;
 use self::csrf::Sent;
+pub(crate) use self::issued::{create as create_token, list as list_tokens, revoke as revoke_token};
+pub use self::oauth::{OAuthApp, SignIn};
+pub(crate) use self::oauth::{from_github, from_slack, to_github, to_slack};
 pub(crate) use self::sessions::{auth_required, login, logout, session};
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
+use self::witness::Floods;
+pub(crate) use self::witness::{about, told, witness};
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
 use crate::tools::Scope;
@@ -46,13 +56,30 @@ const LOGOUT: &str = "/admin/api/logout";
 const TOKEN_DAYS: i64 = 7;
 const SESSION_SECONDS: i64 = TOKEN_DAYS * 24 * 60 * 60;
 
+/// How exactly the last use of a token is known.
+const COARSE_MINUTES: i64 = 10;
+
+/// Tokens whose last use is kept in mind.
+const MOST_SEEN: usize = 10_000;
+
+/// Ways that are remembered as used.
+const MOST_SPENT: usize = 10_000;
+
+/// How somebody is called who signed in with Slack, in front of their id there. No login and no label looks like it.
+const OF_SLACK: &str = "slack:";
+
 /// What sign-in goes by.
 pub struct Admin {
     password: Secret,
     tokens: Tokens,
     throttle: Mutex<Throttle>,
+    floods: Floods,
     /// Ids of tokens that are worth nothing any more, and when they would have run out.
     revoked: RwLock<HashMap<String, DateTime<Utc>>>,
+    /// States of ways to a provider that somebody has come back from, until they run out.
+    spent: Mutex<HashMap<String, DateTime<Utc>>>,
+    /// When each token was last noted to be in use.
+    seen: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
 impl Admin {
@@ -63,8 +90,18 @@ impl Admin {
             password,
             tokens,
             throttle: Mutex::default(),
+            floods: Floods::default(),
             revoked: RwLock::default(),
+            spent: Mutex::default(),
+            seen: Mutex::default(),
         }
+    }
+
+    /// The same, when these tokens were taken back before; each with the instant when it would have run out.
+    #[must_use]
+    pub fn without(mut self, revoked: Vec<(String, DateTime<Utc>)>) -> Self {
+        self.revoked = RwLock::new(revoked.into_iter().collect());
+        self
     }
 
     /// Compares digests, so that neither content nor length shows in the time it takes.
@@ -88,6 +125,37 @@ impl Admin {
         revoked.insert(id.to_owned(), expires);
     }
 
+    /// Uses a state up; whether it was not used before.
+    fn spend(&self, state: &str, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.len() >= MOST_SPENT {
+            spent.retain(|_, until| *until > now);
+        }
+        if spent.len() >= MOST_SPENT {
+            // The code that belongs to a state is good for one time on the other side as well.
+            spent.clear();
+        }
+        spent.insert(state.to_owned(), until).is_none()
+    }
+
+    /// Whether it is time to write down that this token is in use.
+    fn is_news(&self, id: &str, now: DateTime<Utc>) -> bool {
+        let recent = |at: &DateTime<Utc>| now - *at < TimeDelta::minutes(COARSE_MINUTES);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if id.is_empty() || seen.get(id).is_some_and(recent) {
+            return false;
+        }
+        if seen.len() >= MOST_SEEN {
+            seen.retain(|_, at| recent(at));
+        }
+        if seen.len() >= MOST_SEEN {
+            // Forgetting costs a line of the database, nothing else.
+            seen.clear();
+        }
+        seen.insert(id.to_owned(), now);
+        true
+    }
+
     /// What a token says, if it is ours, has not run out and was not revoked.
     fn verify(&self, token: &str, now: DateTime<Utc>) -> Option<Claims> {
         let revoked = |id: &str| {
@@ -102,19 +170,58 @@ impl Admin {
 struct Signing {
     who: String,
     method: &'static str,
+    label: Option<String>,
     scope: Scope,
+    days: i64,
 }
 
 impl Signing {
-    async fn issue(self, shared: &HttpShared, _: &HttpDoors) -> String {
+    /// For somebody who has just signed in.
+    fn of(who: impl Into<String>, method: &'static str, scope: Scope) -> Self {
+        Self {
+            who: who.into(),
+            method,
+            label: None,
+            scope,
+            days: TOKEN_DAYS,
+        }
+    }
+
+    /// The token, and what is to be remembered of it.
+    fn token(self, shared: &HttpShared) -> (String, NewToken) {
+        let now = shared.clock.now();
+        let expires_at = now + TimeDelta::days(self.days);
         let claims = Claims {
-            exp: (shared.clock.now() + TimeDelta::days(TOKEN_DAYS)).timestamp(),
+            exp: expires_at.timestamp(),
             id: shared.clock.fresh_id().to_string(),
             who: self.who,
             method: self.method.to_owned(),
+            label: self.label,
             scope: self.scope,
         };
-        shared.admin.tokens.sign(&claims)
+        let token = shared.admin.tokens.sign(&claims);
+        let kept = NewToken {
+            id: claims.id,
+            who: claims.who,
+            method: claims.method,
+            label: claims.label,
+            scope: claims.scope.as_str().to_owned(),
+            created_at: now,
+            expires_at,
+        };
+        (token, kept)
+    }
+
+    /// The token for somebody who has just signed in.
+    async fn issue(self, shared: &HttpShared, doors: &HttpDoors) -> String {
+        let (token, kept) = self.token(shared);
+        // An operator who comes because the disk is full must get in; a token without a row ends by signing out, or by time.
+        match doors.keep_token.send(KeepToken(kept)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a token was handed out and could not be written down"),
+            Err(error) => tracing::warn!(%error, "a token was handed out and could not be written down"),
+        }
+        token
     }
 }
 
@@ -127,6 +234,8 @@ pub(crate) struct Caller {
     pub(crate) scope: Scope,
     /// How they signed in: `password`, `session`, `github`, `slack`, `token`; empty in a token that does not say.
     pub(crate) method: String,
+    /// What the token is for, where it was made by hand.
+    pub(crate) label: Option<String>,
     /// When they have to sign in again.
     pub(crate) expires: DateTime<Utc>,
     /// Of their token; empty in one that names none.
@@ -135,23 +244,50 @@ pub(crate) struct Caller {
     by_cookie: bool,
 }
 
+impl Caller {
+    /// As the audit log names them: who, with the label of the token that they made by hand.
+    pub(crate) fn signs(&self) -> String {
+        match &self.label {
+            Some(label) => format!("{} ({label})", self.who),
+            None => self.who.clone(),
+        }
+    }
+
+    /// As somebody who answers a question through this door.
+    pub(crate) fn responder(&self, via: Via) -> Responder {
+        Responder {
+            slack_id: self.who.strip_prefix(OF_SLACK).map(str::to_owned),
+            ..Responder::named(self.who.clone(), via)
+        }
+    }
+}
+
 /// Lets a request pass that carries a token of ours, or a cookie that holds one, and may do what it asks for.
 pub(crate) async fn guard(
     shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let Some(caller) = session_of(request.request()) else {
+        witness::refused(request.request(), "unauthorized");
         let mut response = Problem::unauthorized().error_response();
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return Ok(request.into_response(response).map_into_right_body());
     };
-    if let Err(problem) = may(&caller, request.request(), &shared) {
+    let may = may(&caller, request.request(), &shared);
+    let (id, now) = (caller.id.clone(), shared.clock.now());
+    request.extensions_mut().insert(caller);
+    if let Err(problem) = may {
+        witness::refused(request.request(), &problem.to_string());
         return Ok(request.into_response(problem.error_response()).map_into_right_body());
     }
-    request.extensions_mut().insert(caller);
+    if shared.admin.is_news(&id, now) {
+        // Nobody is kept out because it could not be noted.
+        let _ = doors.token_used.send(NoteTokenUse { id, at: now }).await;
+    }
     next.call(request).await.map(ServiceResponse::map_into_left_body)
 }
 
@@ -197,6 +333,7 @@ pub(crate) fn session_of(request: &HttpRequest) -> Option<Caller> {
         who: claims.who,
         scope: claims.scope,
         method: claims.method,
+        label: claims.label,
         expires: DateTime::from_timestamp(claims.exp, 0).unwrap_or(DateTime::<Utc>::MAX_UTC),
         id: claims.id,
         by_cookie,
@@ -242,17 +379,4 @@ pub(crate) async fn request_id(
             .insert(HeaderName::from_static("x-request-id"), value);
     }
     Ok(response)
-}
-
-async fn audit(doors: &HttpDoors, shared: &HttpShared, from: Option<IpAddr>, who: &str, by: &str, result: &str) {
-    let line = RecordAudit {
-        who: who.to_owned(),
-        from: from.map(|ip| ip.to_string()).unwrap_or_default(),
-        action: "login".into(),
-        target: by.to_owned(),
-        result: result.to_owned(),
-        at: shared.clock.now(),
-    };
-    // A login is not refused because its line could not be written; the store's own trouble is told elsewhere.
-    let _ = doors.audit.send(line).await;
 }

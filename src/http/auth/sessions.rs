@@ -4,11 +4,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::{Bytes, Data, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use actors::domain::Secret;
+use actors::domain::{NewToken, Secret};
+use actors::messages::store::{KeepToken, RevokeToken};
 use serde_json::{Value, json};
 
 use super::cookies::SESSION;
-use super::{Caller, Signing, audit, csrf, sent};
+use super::{Caller, Signing, csrf, sent, witness};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
 use crate::http::server::{HttpDoors, HttpShared};
@@ -27,7 +28,7 @@ pub(crate) async fn login(
     let admin = &shared.admin;
     let wait = admin.throttle().wait(from, now);
     if let Some(wait) = wait {
-        audit(&doors, &shared, from, "-", "password", "too many wrong passwords").await;
+        witness::sign_in(&doors, &shared, from, "-", "password", "too many wrong passwords").await;
         let problem = Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many wrong passwords; wait five minutes",
@@ -63,17 +64,13 @@ pub(crate) async fn login(
     if !admin.opens(offered.expose()) {
         admin.throttle().note_wrong(from, now);
         tracing::warn!(from = from.map(|ip| ip.to_string()), "login refused: wrong password");
-        audit(&doors, &shared, from, "-", "password", "invalid password").await;
+        witness::sign_in(&doors, &shared, from, "-", "password", "invalid password").await;
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid password"));
     }
     admin.throttle().note_right(from, now);
-    let signing = Signing {
-        who: "admin".to_owned(),
-        method: if session { "session" } else { "password" },
-        scope,
-    };
-    let token = signing.issue(&shared, &doors).await;
-    audit(&doors, &shared, from, "admin", "password", "ok").await;
+    let method = if session { "session" } else { "password" };
+    let token = Signing::of("admin", method, scope).issue(&shared, &doors).await;
+    witness::sign_in(&doors, &shared, from, "admin", "password", "ok").await;
     Ok(if session {
         HttpResponse::Ok()
             .cookie(shared.home().cookie(SESSION, token, super::SESSION_SECONDS))
@@ -90,8 +87,29 @@ pub(crate) async fn logout(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    shared.admin.revoke(&caller.id, caller.expires, shared.clock.now());
-    let _ = (&request, &doors);
+    witness::about(&request, "logout", "");
+    let now = shared.clock.now();
+    // In mind first: whatever the disk says, it is worth nothing any more.
+    shared.admin.revoke(&caller.id, caller.expires, now);
+    if !caller.id.is_empty() {
+        let kept = NewToken {
+            id: caller.id.clone(),
+            who: caller.who.clone(),
+            method: caller.method.clone(),
+            label: caller.label.clone(),
+            scope: caller.scope.as_str().to_owned(),
+            created_at: now,
+            expires_at: caller.expires,
+        };
+        let order = RevokeToken {
+            id: caller.id.clone(),
+            by: caller.who.clone(),
+            at: now,
+        };
+        // There is no row where it could not be written at the time.
+        doors.keep_token.send(KeepToken(kept)).await??;
+        doors.revoke_token.send(order).await??;
+    }
     Ok(HttpResponse::Ok()
         .cookie(shared.home().forget(SESSION))
         .json(json!({ "session": false })))
@@ -109,6 +127,12 @@ pub(crate) async fn session(caller: ReqData<Caller>, shared: Data<HttpShared>) -
 }
 
 /// `GET /admin/api/auth-required`: how one signs in here.
-pub(crate) async fn auth_required() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "required": true, "password": true, "slackOAuth": false, "githubOAuth": false }))
+pub(crate) async fn auth_required(shared: Data<HttpShared>) -> HttpResponse {
+    // There always is a password: where none is set, one was made.
+    HttpResponse::Ok().json(json!({
+        "required": true,
+        "password": true,
+        "slackOAuth": shared.sign_in.slack.is_some(),
+        "githubOAuth": shared.sign_in.github.is_some(),
+    }))
 }

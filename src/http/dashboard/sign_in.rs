@@ -27,6 +27,15 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
             .insert_header(("location", format!("{base}{next}")))
             .finish();
     }
+    let ways = &shared.sign_in;
+    let elsewhere: Vec<(&str, &str)> = [
+        ("GitHub", "/admin/api/oauth/github/authorize", ways.github.is_some()),
+        ("Slack", "/admin/api/oauth/slack/authorize", ways.slack.is_some()),
+    ]
+    .into_iter()
+    .filter(|(.., offered)| *offered)
+    .map(|(name, path, _)| (name, path))
+    .collect();
     let sheet = Sheet::outside(&request, &shared, "Sign in", |frame| {
         html! {
             div.sign-in {
@@ -42,6 +51,12 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
                     }))
                     button.primary type="submit" { "Sign in" }
                     p.trouble role="alert" {}
+                }
+                @if !elsewhere.is_empty() {
+                    p.or { span { "or" } }
+                    div.buttons {
+                        @for (name, path) in &elsewhere { a.button href=(frame.url(path)) { "Sign in with " (name) } }
+                    }
                 }
                 noscript { p.quiet { "Signing in needs JavaScript; the script is part of this service and loads nothing from elsewhere." } }
                 p.quiet {
@@ -65,9 +80,12 @@ fn local(next: Option<&str>) -> &str {
 /// Words for what came back from signing in elsewhere.
 fn why(code: &str) -> &'static str {
     match code {
-        "access_denied" | "denied" => "Signing in was called off.",
-        "not_a_member" | "forbidden" | "not_allowed" => "That account may not sign in here.",
-        "state" | "bad_state" | "expired" => "That took too long, or began in another window. Try again.",
+        "github_org" => "That account is not in the organisation whose members may sign in here.",
+        "slack_workspace" => "That account is not in the workspace whose members may sign in here.",
+        "oauth_state" => "That took too long, or began in another window. Try again.",
+        "oauth_code" => "Signing in was called off.",
+        "github_userinfo" => "GitHub did not say who you are. Try again in a moment.",
+        "slack_userinfo" => "Slack did not say who you are. Try again in a moment.",
         _ => "Signing in did not work. Try again, or use the password.",
     }
 }

@@ -158,6 +158,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "house",
             "outbound",
             "library",
+            "messages",
             "runs",
             "state",
             "messaging",
@@ -334,6 +335,7 @@ const PURE: &[&str] = &[
     "actors/workflows/template.rs",
     "actors/yaml.rs",
     "src/http/auth/csrf.rs",
+    "src/http/auth/sampler.rs",
     "src/http/auth/throttle.rs",
     "src/http/auth/tokens.rs",
     "src/settings/units.rs",
@@ -398,8 +400,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_web", &["src/http/", "src/demo/github.rs"]),
     (
         "awc",
-        &["actors/github/", "actors/outbound/", "src/cli/client.rs", "src/demo/"],
+        &[
+            "actors/github/",
+            "actors/outbound/",
+            "src/cli/client.rs",
+            "src/demo/",
+            // Sign-in asks GitHub and Slack who somebody is, and forgets what it asked with.
+            "src/http/auth/abroad.rs",
+        ],
     ),
+    ("oauth2", &["src/http/auth/"]),
     ("clap", &["src/cli/", "src/demo/"]),
     ("saphyr_parser", &["actors/yaml.rs"]),
     ("slack_morphism", &["actors/slack/"]),
