@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Answer, PASSWORD, TestApp};
 use crate::support::clock::ManualClock;
+use crate::support::oauth::visit;
 use crate::support::payloads::comment;
 
 /// Signs in as a browser does; the cookie as it is sent back, and as it was set.
@@ -382,8 +383,7 @@ async fn every_change_is_in_the_audit_log_once_refused_ones_too_and_the_chain_ho
         .await;
     app.post("/api/integrations/git-auto-commit/dry-run", Some(ci), &json!({}))
         .await;
-    app.post("/admin/api/nothing/here%20%07", Some(ci), &json!({}))
-        .await;
+    app.post("/admin/api/nothing/here%20%07", Some(ci), &json!({})).await;
     app.post("/api/run", None, &json!({})).await;
     app.get("/admin/api/stats", None).await;
     app.get("/admin/api/stats", Some(ci)).await;
@@ -501,7 +501,6 @@ async fn guesses_from_many_addresses_are_stopped_and_who_was_here_before_still_g
         200,
         "guessing locks nobody out"
     );
-    // Whoever claims to be that address without being our proxy's word is nobody.
     app.finish_quietly().await;
 }
 
@@ -574,43 +573,57 @@ async fn who_answers_in_a_comment_is_in_the_audit_log_too() {
     app.finish().await;
 }
 
-/// Every route of the table, as method and path with something in each place: guarded ones, and those that are open.
-fn routes() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// What stands before a route.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Door {
+    /// Nothing: it has its reason, or checks for itself.
+    Open,
+    /// The guard of the API, which says 401.
+    Api,
+    /// The guard of the pages, which sends people to sign in.
+    Pages,
+}
+
+/// Every route of the table, as method and path with something in each place.
+fn routes() -> Vec<(Door, String, String)> {
     let source = include_str!("../../src/http/routes.rs");
-    let (mut scope, mut guarded, mut open) = (String::new(), Vec::new(), Vec::new());
+    let (mut door, mut scope, mut routes) = (Door::Open, String::new(), Vec::new());
     let mut rest = source;
-    while let Some(at) = [".route(", "web::scope("]
-        .iter()
-        .filter_map(|word| rest.find(word))
-        .min()
-    {
+    let next = |rest: &str| {
+        [".route(", "web::scope("]
+            .iter()
+            .filter_map(|word| rest.find(word))
+            .min()
+    };
+    while let Some(at) = next(rest) {
         let is_scope = rest[at..].starts_with("web::scope(");
         rest = &rest[at..];
         let mut quotes = rest.splitn(3, '"');
         let (_, literal) = (quotes.next(), quotes.next().expect("a path"));
         let after = quotes.next().expect("what follows it");
         if is_scope {
+            let wraps = &after[..next(after).unwrap_or(after.len())];
             scope = literal.to_owned();
+            door = match (wraps.contains("auth::guard"), wraps.contains("::guard")) {
+                (true, _) => Door::Api,
+                (false, true) => Door::Pages,
+                (false, false) => Door::Open,
+            };
         } else {
-            let method = after
-                .split("web::")
-                .nth(1)
-                .and_then(|word| word.split('(').next())
-                .expect("a method");
+            let method = after.split("web::").nth(1).and_then(|word| word.split('(').next());
             let parts = literal
                 .split('/')
                 .map(|part| if part.starts_with('{') { "x" } else { part });
             let path = format!("{scope}{}", parts.collect::<Vec<_>>().join("/"));
-            let list = if scope.is_empty() { &mut open } else { &mut guarded };
-            list.push((method.to_uppercase(), path));
+            routes.push((door, method.expect("a method").to_uppercase(), path));
         }
         rest = after;
     }
     // The tools over MCP are a service of their own.
     for method in ["GET", "POST", "DELETE"] {
-        guarded.push((method.to_owned(), "/mcp".to_owned()));
+        routes.push((Door::Api, method.to_owned(), "/mcp".to_owned()));
     }
-    (guarded, open)
+    routes
 }
 
 /// What needs no token, each with the reason.
@@ -643,13 +656,16 @@ const OPEN: &[(&str, &str, &str)] = &[
 async fn every_route_refuses_whoever_has_no_right_to_it() {
     const KEY: &str = "an admin secret of the tests";
     let app = TestApp::start_with(&[("ADMIN_SECRET", KEY)], "").await;
-    let (guarded, open) = routes();
-    let open: Vec<(&str, &str)> = open
-        .iter()
-        .map(|(method, path)| (method.as_str(), path.as_str()))
-        .collect();
+    let routes = routes();
+    let behind = |door: Door| -> Vec<(&str, &str)> {
+        let there = routes.iter().filter(|(of, ..)| *of == door);
+        there
+            .map(|(_, method, path)| (method.as_str(), path.as_str()))
+            .collect()
+    };
     let allowed: Vec<(&str, &str)> = OPEN.iter().map(|(method, path, _)| (*method, *path)).collect();
-    assert_eq!(open, allowed, "what is open to everybody needs a reason");
+    assert_eq!(behind(Door::Open), allowed, "what is open to everybody needs a reason");
+    let guarded = behind(Door::Api);
     assert!(
         guarded.len() > 40,
         "the table of routes was not understood: {guarded:?}"
@@ -698,7 +714,7 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
 
     let body = json!({});
     let mut asked = 0;
-    for (method, path) in &guarded {
+    for (method, path) in guarded.iter().copied() {
         let ask = async |token: Option<&str>, headers: &[(&str, &str)]| {
             let body = (method != "GET").then_some(&body);
             said(&app.ask(method, path, token, headers, body).await)
@@ -760,6 +776,13 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
         }
     }
     assert_eq!(asked, guarded.len() * 7);
+    for (method, path) in behind(Door::Pages) {
+        for cookie in ["", &plain_cookie, &format!("firstlight_session={forged}")] {
+            let seen = visit(&format!("http://{}{path}", app.address()), cookie).await;
+            let away = (seen.status, seen.location.split('?').next().unwrap_or_default());
+            assert_eq!((method, away), ("GET", (303, "/admin/login")), "{path} with {cookie:?}");
+        }
+    }
     let tool = "/api/integrations/tools/integration_webhook_register";
     assert_eq!(
         app.post(tool, Some(&read), &json!({ "url": "https://example.com" }))
