@@ -2,6 +2,7 @@
 
 mod approval;
 mod audit;
+mod change;
 mod chat;
 mod delivery;
 mod diagram;
@@ -21,6 +22,7 @@ mod workflow;
 
 pub use approval::*;
 pub use audit::*;
+pub use change::*;
 pub use chat::*;
 pub use delivery::*;
 pub use diagram::*;

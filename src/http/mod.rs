@@ -4,6 +4,7 @@ mod admin;
 mod api;
 mod auth;
 mod body;
+mod dashboard;
 mod github;
 mod health;
 mod idempotency;
@@ -14,6 +15,7 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod sse;
 
 pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;

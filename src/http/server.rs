@@ -10,6 +10,7 @@ use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
@@ -66,6 +67,8 @@ pub struct HttpShared {
     pub sign_in: SignIn,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
+    /// What changes, for those who listen.
+    pub changes: Board,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -98,6 +101,7 @@ impl HttpShared {
                 scope: Scope::Read,
             },
             metrics_public: false,
+            changes: Board::default(),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -151,6 +155,8 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    /// Over when the server stops: streams end then.
+    pub(crate) streams: CancellationToken,
     pub(crate) abroad: Abroad,
     pub(crate) list_audit: Recipient<ListAudit>,
     pub(crate) keep_token: Recipient<KeepToken>,
@@ -214,6 +220,7 @@ impl HttpDoor {
             self.streams.clone(),
         );
         let shared = Data::from(shared);
+        let streams = self.streams.clone();
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
             let clock = shared.clock.clone();
@@ -250,6 +257,7 @@ impl HttpDoor {
                 revoke_token: store.clone().recipient(),
                 token_used: store.clone().recipient(),
                 audit: store.recipient(),
+                streams: streams.clone(),
             };
             App::new()
                 .app_data(shared.clone())

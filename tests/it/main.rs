@@ -1,7 +1,9 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
+mod admin_api;
 mod auth;
 mod chat;
+mod dashboard;
 mod deliveries;
 mod demo;
 mod gates;
