@@ -651,6 +651,9 @@ const OPEN: &[(&str, &str, &str)] = &[
     ("GET", "/admin/api/oauth/github/callback", "the same"),
     ("GET", "/admin/api/oauth/slack/authorize", "the same"),
     ("GET", "/admin/api/oauth/slack/callback", "the same"),
+    ("GET", "/admin", "leads to the pages, which are guarded"),
+    ("GET", "/admin/login", "the page where one signs in"),
+    ("GET", "/admin/assets/x", "style and scripts, the same for everybody"),
 ];
 
 #[actix::test]
