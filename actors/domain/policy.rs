@@ -348,6 +348,11 @@ mod tests {
             votes: &[],
         };
         let (ann, bob, clock) = (github("ann", "OWNER"), github("bob", "OWNER"), Responder::deadline());
+        let (one, other) = (slack("Krane", "U1"), slack("Krane", "U2"));
+        let from_slack = Question {
+            requested_by: "slack:U1",
+            ..question
+        };
         let given = Given {
             decision: Decision::Approved,
             by: &bob,
@@ -362,6 +367,12 @@ mod tests {
                 Given { by: &ann, ..given },
                 Some("ann asked for this run, and somebody else has to answer"),
             ),
+            (
+                from_slack,
+                Given { by: &one, ..given },
+                Some("Krane asked for this run, and somebody else has to answer"),
+            ),
+            (from_slack, Given { by: &other, ..given }, None),
             (
                 question,
                 Given { at: at(100), ..given },

@@ -98,8 +98,11 @@ enum Command {
     /// Help to connect a Slack workspace
     #[command(subcommand, after_help = "Example:\n  firstlight slack manifest")]
     Slack(slack::SlackCommand),
-    /// Prove that the audit log was not changed
-    #[command(subcommand, after_help = "Example:\n  firstlight audit verify")]
+    /// Show the audit log, or prove that it was not changed
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firstlight audit list --who ann\n  firstlight audit verify"
+    )]
     Audit(audit::AuditCommand),
     /// Copy the database, the integrations and the secrets into a new folder; the service may run meanwhile
     #[command(after_help = "Example:\n  firstlight backup --to /var/backups/firstlight/monday")]

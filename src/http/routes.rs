@@ -22,6 +22,10 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .route("/webhooks/github", web::post().to(github::receive))
         .route("/admin/api/login", web::post().to(auth::login))
         .route("/admin/api/auth-required", web::get().to(auth::auth_required))
+        .route("/admin/api/oauth/github/authorize", web::get().to(auth::to_github))
+        .route("/admin/api/oauth/github/callback", web::get().to(auth::from_github))
+        .route("/admin/api/oauth/slack/authorize", web::get().to(auth::to_slack))
+        .route("/admin/api/oauth/slack/callback", web::get().to(auth::from_slack))
         .route("/admin", web::get().to(dashboard::home))
         .service(
             web::scope("/admin/login")
@@ -33,10 +37,6 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(Compress::default())
                 .route("/{name}", web::get().to(dashboard::asset)),
         )
-        .route("/admin/api/oauth/github/authorize", web::get().to(auth::to_github))
-        .route("/admin/api/oauth/github/callback", web::get().to(auth::from_github))
-        .route("/admin/api/oauth/slack/authorize", web::get().to(auth::to_slack))
-        .route("/admin/api/oauth/slack/callback", web::get().to(auth::from_slack))
         // Everything else needs a token. The longer prefix comes first.
         .service(
             web::scope("/api/integrations")

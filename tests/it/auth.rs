@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Answer, PASSWORD, TestApp};
 use crate::support::clock::ManualClock;
+use crate::support::oauth::visit;
 use crate::support::payloads::comment;
+use crate::support::process::firstlight;
 
 /// Signs in as a browser does; the cookie as it is sent back, and as it was set.
 async fn session(app: &TestApp) -> (String, String) {
@@ -500,7 +502,6 @@ async fn guesses_from_many_addresses_are_stopped_and_who_was_here_before_still_g
         200,
         "guessing locks nobody out"
     );
-    // Whoever claims to be that address without being our proxy's word is nobody.
     app.finish_quietly().await;
 }
 
@@ -573,43 +574,57 @@ async fn who_answers_in_a_comment_is_in_the_audit_log_too() {
     app.finish().await;
 }
 
-/// Every route of the table, as method and path with something in each place: guarded ones, and those that are open.
-fn routes() -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// What stands before a route.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Door {
+    /// Nothing: it has its reason, or checks for itself.
+    Open,
+    /// The guard of the API, which says 401.
+    Api,
+    /// The guard of the pages, which sends people to sign in.
+    Pages,
+}
+
+/// Every route of the table, as method and path with something in each place.
+fn routes() -> Vec<(Door, String, String)> {
     let source = include_str!("../../src/http/routes.rs");
-    let (mut scope, mut guarded, mut open) = (String::new(), Vec::new(), Vec::new());
+    let (mut door, mut scope, mut routes) = (Door::Open, String::new(), Vec::new());
     let mut rest = source;
-    while let Some(at) = [".route(", "web::scope("]
-        .iter()
-        .filter_map(|word| rest.find(word))
-        .min()
-    {
+    let next = |rest: &str| {
+        [".route(", "web::scope("]
+            .iter()
+            .filter_map(|word| rest.find(word))
+            .min()
+    };
+    while let Some(at) = next(rest) {
         let is_scope = rest[at..].starts_with("web::scope(");
         rest = &rest[at..];
         let mut quotes = rest.splitn(3, '"');
         let (_, literal) = (quotes.next(), quotes.next().expect("a path"));
         let after = quotes.next().expect("what follows it");
         if is_scope {
+            let wraps = &after[..next(after).unwrap_or(after.len())];
             scope = literal.to_owned();
+            door = match (wraps.contains("auth::guard"), wraps.contains("::guard")) {
+                (true, _) => Door::Api,
+                (false, true) => Door::Pages,
+                (false, false) => Door::Open,
+            };
         } else {
-            let method = after
-                .split("web::")
-                .nth(1)
-                .and_then(|word| word.split('(').next())
-                .expect("a method");
+            let method = after.split("web::").nth(1).and_then(|word| word.split('(').next());
             let parts = literal
                 .split('/')
                 .map(|part| if part.starts_with('{') { "x" } else { part });
             let path = format!("{scope}{}", parts.collect::<Vec<_>>().join("/"));
-            let list = if scope.is_empty() { &mut open } else { &mut guarded };
-            list.push((method.to_uppercase(), path));
+            routes.push((door, method.expect("a method").to_uppercase(), path));
         }
         rest = after;
     }
     // The tools over MCP are a service of their own.
     for method in ["GET", "POST", "DELETE"] {
-        guarded.push((method.to_owned(), "/mcp".to_owned()));
+        routes.push((Door::Api, method.to_owned(), "/mcp".to_owned()));
     }
-    (guarded, open)
+    routes
 }
 
 /// What needs no token, each with the reason.
@@ -636,19 +651,33 @@ const OPEN: &[(&str, &str, &str)] = &[
     ("GET", "/admin/api/oauth/github/callback", "the same"),
     ("GET", "/admin/api/oauth/slack/authorize", "the same"),
     ("GET", "/admin/api/oauth/slack/callback", "the same"),
+    ("GET", "/admin", "leads to the pages, which are guarded"),
+    ("GET", "/admin/login", "the page where one signs in"),
+    ("GET", "/admin/assets/x", "style and scripts, the same for everybody"),
 ];
 
 #[actix::test]
 async fn every_route_refuses_whoever_has_no_right_to_it() {
     const KEY: &str = "an admin secret of the tests";
     let app = TestApp::start_with(&[("ADMIN_SECRET", KEY)], "").await;
-    let (guarded, open) = routes();
-    let open: Vec<(&str, &str)> = open
-        .iter()
-        .map(|(method, path)| (method.as_str(), path.as_str()))
-        .collect();
+    let routes = routes();
+    let behind = |door: Door| -> Vec<(&str, &str)> {
+        let there = routes.iter().filter(|(of, ..)| *of == door);
+        there
+            .map(|(_, method, path)| (method.as_str(), path.as_str()))
+            .collect()
+    };
     let allowed: Vec<(&str, &str)> = OPEN.iter().map(|(method, path, _)| (*method, *path)).collect();
-    assert_eq!(open, allowed, "what is open to everybody needs a reason");
+    let sorted = |mut list: Vec<_>| {
+        list.sort_unstable();
+        list
+    };
+    assert_eq!(
+        sorted(behind(Door::Open)),
+        sorted(allowed),
+        "what is open to everybody needs a reason"
+    );
+    let guarded = behind(Door::Api);
     assert!(
         guarded.len() > 40,
         "the table of routes was not understood: {guarded:?}"
@@ -697,7 +726,7 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
 
     let body = json!({});
     let mut asked = 0;
-    for (method, path) in &guarded {
+    for (method, path) in guarded.iter().copied() {
         let ask = async |token: Option<&str>, headers: &[(&str, &str)]| {
             let body = (method != "GET").then_some(&body);
             said(&app.ask(method, path, token, headers, body).await)
@@ -759,6 +788,13 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
         }
     }
     assert_eq!(asked, guarded.len() * 7);
+    for (method, path) in behind(Door::Pages) {
+        for cookie in ["", &plain_cookie, &format!("firstlight_session={forged}")] {
+            let seen = visit(&format!("http://{}{path}", app.address()), cookie).await;
+            let away = (seen.status, seen.location.split('?').next().unwrap_or_default());
+            assert_eq!((method, away), ("GET", (303, "/admin/login")), "{path} with {cookie:?}");
+        }
+    }
     let tool = "/api/integrations/tools/integration_webhook_register";
     assert_eq!(
         app.post(tool, Some(&read), &json!({ "url": "https://example.com" }))
@@ -773,5 +809,56 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
             .expect("a list")
             .is_empty()
     );
+    app.finish().await;
+}
+
+/// What a command says on standard output, for the service at this address.
+async fn command(app: &TestApp, token: &str, words: &[&str]) -> (bool, String, String) {
+    let mut command = firstlight();
+    command
+        .args(words)
+        .current_dir(app.folder())
+        .env("FIRSTLIGHT_URL", format!("http://{}", app.address()))
+        .env("FIRSTLIGHT_TOKEN", token);
+    let done = tokio::task::spawn_blocking(move || command.output().expect("it ran"));
+    let done = done.await.expect("no panic");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    (done.status.success(), text(&done.stdout), text(&done.stderr))
+}
+
+#[actix::test]
+async fn tokens_and_the_audit_log_are_kept_from_the_command_line() {
+    let app = TestApp::start().await;
+    let admin = app.login().await;
+    let make = ["tokens", "create", "ci", "--scope", "read", "--days", "2"];
+    let (done, token, _) = command(&app, &admin, &make).await;
+    assert!(
+        done && app.get("/admin/api/stats", Some(&token)).await.status == 200,
+        "{token}"
+    );
+    let (_, listed, _) = command(&app, &admin, &["tokens", "list", "--json"]).await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let made = &listed["tokens"][0];
+    assert_eq!(
+        (&made["label"], &made["scope"], &made["method"]),
+        (&json!("ci"), &json!("read"), &json!("token"))
+    );
+    let (_, shown, _) = command(&app, &token, &["tokens", "list"]).await;
+    let id = made["id"].as_str().expect("an id");
+    assert!(shown.contains("LABEL") && shown.contains(id), "{shown}");
+    let (done, _, why) = command(&app, &token, &["tokens", "revoke", id]).await;
+    assert!(!done && why.contains("may only look"), "{why}");
+    assert_eq!(
+        command(&app, &admin, &["tokens", "revoke", id]).await,
+        (true, "revoked".into(), String::new())
+    );
+    let (done, _, why) = command(&app, &token, &["tokens", "list"]).await;
+    assert!(!done && why.contains("sign in with: firstlight login"), "{why}");
+    let (_, shown, _) = command(&app, &admin, &["audit", "list", "--target", id, "--limit", "2"]).await;
+    assert!(shown.contains("token revoke") && shown.contains("127.0.0.1"), "{shown}");
+    let (done, _, why) = command(&app, &admin, &["audit", "list", "--since", "yesterday"]).await;
+    assert!(!done && why.contains("since must be a time"), "{why}");
+    let (done, _, why) = command(&app, &admin, &["tokens", "create", "x", "--days", "400"]).await;
+    assert!(!done && why.contains("400"), "{why}");
     app.finish().await;
 }

@@ -49,8 +49,9 @@ fn back(app: &TestApp, url: &url::Url) -> String {
 }
 
 /// Sets off; the cookie of the way, and where one is sent.
-async fn set_off(app: &TestApp, provider: &str) -> (String, String) {
-    let away = visit(&at(app, &format!("/admin/api/oauth/{provider}/authorize")), "").await;
+async fn set_off(app: &TestApp, way: &str) -> (String, String) {
+    let (provider, next) = way.split_once('?').unwrap_or((way, ""));
+    let away = visit(&at(app, &format!("/admin/api/oauth/{provider}/authorize?{next}")), "").await;
     assert_eq!(away.status, 303, "{}", away.text);
     let cookie = away
         .cookie(&format!("firstlight_oauth_{provider}"))
@@ -248,11 +249,12 @@ async fn a_way_that_nobody_set_off_on_leads_nowhere() {
         "/light/admin/login?error=oauth_exchange"
     );
 
-    // And a whole one works, once.
-    let (cookie, sent_to) = set_off(&app, "github").await;
+    // And a whole one works, once, and leads to where one wanted to go.
+    let (cookie, sent_to) = set_off(&app, "github?next=/admin/runs%3Fstatus=failed").await;
     let url = back(&app, &fake.consents(&sent_to, "read:org", ann(204)));
     let came = visit(&url, &cookie).await;
     assert!(came.cookie("firstlight_session").is_some(), "{came:?}");
+    assert_eq!(came.location, "/light/admin/runs?status=failed");
     assert_eq!(
         visit(&url, &cookie).await.location,
         "/light/admin/login?error=oauth_state"

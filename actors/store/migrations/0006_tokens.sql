@@ -17,6 +17,7 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_by_expiry ON tokens (expires_at);
 
 CREATE INDEX audit_by_who ON audit (who);
+CREATE INDEX audit_by_who_and_action ON audit (who, action);
 CREATE INDEX audit_by_action ON audit (action);
 CREATE INDEX audit_by_target ON audit (target);
 CREATE INDEX audit_by_time ON audit (at);

@@ -27,6 +27,11 @@ pub(super) enum Foreign {
         "this request comes from another site, and other sites may not act for you here; open the dashboard itself"
     )]
     Origin,
+    /// It names an origin that does not match the host that was asked, and nobody has said how browsers reach us.
+    #[error(
+        "this request comes from another site than the one that was asked; if it is the dashboard behind a proxy, set PUBLIC_URL (server.public_url) to the address that browsers use"
+    )]
+    Homeless,
     /// Nothing says where it comes from, and there is no token.
     #[error(
         "a change with the session cookie has to come from our own pages; send the X-CSRF-Token that GET /admin/api/session shows, or use a token"
@@ -41,7 +46,7 @@ pub(super) enum Foreign {
 pub(super) fn judge(sent: Sent<'_>, public: Option<&Url>, token: &str) -> Result<(), Foreign> {
     let at_home = sent.origin.map(|origin| is_ours(origin, public, sent.host));
     if at_home == Some(false) {
-        return Err(Foreign::Origin);
+        return Err(stranger(public));
     }
     if matches!(sent.site, Some("same-origin" | "none")) || at_home == Some(true) {
         return Ok(());
@@ -57,7 +62,15 @@ pub(super) fn judge(sent: Sent<'_>, public: Option<&Url>, token: &str) -> Result
 pub(super) fn may_sign_in(sent: Sent<'_>, public: Option<&Url>) -> Result<(), Foreign> {
     let foreign = sent.origin.is_some_and(|origin| !is_ours(origin, public, sent.host))
         || matches!(sent.site, Some("cross-site" | "same-site"));
-    if foreign { Err(Foreign::Origin) } else { Ok(()) }
+    if foreign { Err(stranger(public)) } else { Ok(()) }
+}
+
+fn stranger(public: Option<&Url>) -> Foreign {
+    if public.is_some() {
+        Foreign::Origin
+    } else {
+        Foreign::Homeless
+    }
 }
 
 /// Whether an origin is the public URL's, or, where there is none, that of the host that was asked. This machine's own names
@@ -148,10 +161,10 @@ mod tests {
             ("https://box", "box", Ok(())),
             ("https://box", "box:443", Ok(())),
             ("http://BOX:8644", "box:8644", Ok(())),
-            ("http://box:8645", "box:8644", Err(Foreign::Origin)),
-            ("http://other:8644", "box:8644", Err(Foreign::Origin)),
-            ("http://box:8644", "", Err(Foreign::Origin)),
-            ("http://box:8644", "box:8644@evil", Err(Foreign::Origin)),
+            ("http://box:8645", "box:8644", Err(Foreign::Homeless)),
+            ("http://other:8644", "box:8644", Err(Foreign::Homeless)),
+            ("http://box:8644", "", Err(Foreign::Homeless)),
+            ("http://box:8644", "box:8644@evil", Err(Foreign::Homeless)),
         ];
         for (origin, host, expected) in table {
             let sent = at("", origin, host, "");

@@ -26,6 +26,9 @@ use crate::tools::Scope;
 /// How long somebody may take to say yes on the other side.
 const WAY_MINUTES: i64 = 10;
 
+/// Bytes of an address to go on to.
+const NEXT_LIMIT: usize = 1_000;
+
 /// Whoever may sign in with GitHub.
 const EVERYBODY: &str = "*";
 
@@ -114,23 +117,37 @@ struct Way {
     provider: Provider,
     state: String,
     verifier: String,
+    /// Where to go on afterwards, below `/admin/`.
+    next: Option<String>,
     until: DateTime<Utc>,
 }
 
 /// Says what a sealed way is, to whoever signs it.
 const WAY: &str = "oauth";
 
-/// `GET …/oauth/github/authorize`: to GitHub. 404 where it is not configured.
-pub(crate) async fn to_github(shared: Data<HttpShared>) -> Result<HttpResponse, Problem> {
-    let app = shared.sign_in.github.as_ref().ok_or_else(unconfigured)?;
-    let scopes: &[&str] = if app.allowed == EVERYBODY { &[] } else { &["read:org"] };
-    set_off(Provider::Github, app, scopes, &shared)
+/// What stands in the query of somebody who sets off.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wish {
+    next: Option<String>,
 }
 
-/// `GET …/oauth/slack/authorize`: to Slack. 404 where it is not configured.
-pub(crate) async fn to_slack(shared: Data<HttpShared>) -> Result<HttpResponse, Problem> {
+/// `GET …/oauth/github/authorize?next`: to GitHub, and afterwards to a page below `/admin/`. 404 where it is not configured.
+pub(crate) async fn to_github(
+    wish: Result<Query<Wish>, actix_web::Error>,
+    shared: Data<HttpShared>,
+) -> Result<HttpResponse, Problem> {
+    let app = shared.sign_in.github.as_ref().ok_or_else(unconfigured)?;
+    let scopes: &[&str] = if app.allowed == EVERYBODY { &[] } else { &["read:org"] };
+    set_off(Provider::Github, app, scopes, wish, &shared)
+}
+
+/// `GET …/oauth/slack/authorize?next`: to Slack, and afterwards to a page below `/admin/`. 404 where it is not configured.
+pub(crate) async fn to_slack(
+    wish: Result<Query<Wish>, actix_web::Error>,
+    shared: Data<HttpShared>,
+) -> Result<HttpResponse, Problem> {
     let app = shared.sign_in.slack.as_ref().ok_or_else(unconfigured)?;
-    set_off(Provider::Slack, app, &["openid", "profile"], &shared)
+    set_off(Provider::Slack, app, &["openid", "profile"], wish, &shared)
 }
 
 /// What comes back in the query.
@@ -168,7 +185,13 @@ fn unconfigured() -> Problem {
     Problem::not_found("this way to sign in is not configured")
 }
 
-fn set_off(provider: Provider, app: &OAuthApp, scopes: &[&str], shared: &HttpShared) -> Result<HttpResponse, Problem> {
+fn set_off(
+    provider: Provider,
+    app: &OAuthApp,
+    scopes: &[&str],
+    wish: Result<Query<Wish>, actix_web::Error>,
+    shared: &HttpShared,
+) -> Result<HttpResponse, Problem> {
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let client = client(provider, app)?;
     let mut ask = client
@@ -183,6 +206,7 @@ fn set_off(provider: Provider, app: &OAuthApp, scopes: &[&str], shared: &HttpSha
         provider,
         state: state.into_secret(),
         verifier: verifier.into_secret(),
+        next: wish.ok().and_then(|wish| local(wish.into_inner().next)),
         until: shared.clock.now() + TimeDelta::minutes(WAY_MINUTES),
     };
     let sealed = shared.admin.tokens.seal(WAY, &way);
@@ -219,15 +243,16 @@ async fn arrive(
                 tracing::warn!(provider = provider.as_str(), %error, "sign-in: the code was not taken");
                 Refused::Exchange
             })?;
-        who(token.access_token().secret().clone()).await
+        Ok::<_, Refused>((who(token.access_token().secret().clone()).await?, way.next))
     };
     match came.await {
-        Ok(who) => {
+        Ok((who, next)) => {
             witness::sign_in(doors, shared, from, &who, provider.as_str(), "ok").await;
             let signing = Signing::of(who, provider.as_str(), shared.sign_in.scope);
             let token = signing.issue(shared, doors).await;
             let session = home.cookie(SESSION, token, super::SESSION_SECONDS);
-            Ok(leave_for(&format!("{}/admin/", home.base()), [forget, session]))
+            let next = next.as_deref().unwrap_or("/admin/");
+            Ok(leave_for(&format!("{}{next}", home.base()), [forget, session]))
         }
         Err(refused) => {
             let code = refused.code();
@@ -247,6 +272,15 @@ async fn arrive(
 pub(crate) fn sign_in_page(home: Home<'_>, reason: Option<&str>) -> String {
     let query = reason.map(|reason| format!("?error={reason}")).unwrap_or_default();
     format!("{}/admin/login{query}", home.base())
+}
+
+/// A page of the dashboard; anything else could be somebody else's.
+fn local(next: Option<String>) -> Option<String> {
+    let ours = |next: &String| {
+        let plain = |c: char| c.is_ascii_graphic() && c != '\\';
+        next.len() <= NEXT_LIMIT && next.starts_with("/admin/") && next.chars().all(plain)
+    };
+    next.filter(ours)
 }
 
 /// The way that this browser set off on, if it comes back for the first time, in time, and with the state it was given.
@@ -401,6 +435,22 @@ mod tests {
         }
         let slash: Url = "http://127.0.0.1:9/".parse().expect("a URL");
         assert_eq!(below(&slash, &["user"]).as_str(), "http://127.0.0.1:9/user");
+    }
+
+    #[test]
+    fn one_goes_on_to_our_own_pages_only() {
+        for (next, goes) in [
+            ("/admin/runs?status=failed#top", true),
+            ("/admin/", true),
+            ("/admin", false),
+            ("//evil.test/admin/", false),
+            ("https://evil.test/admin/", false),
+            ("/admin/\\evil.test", false),
+            ("/admin/\r\nset-cookie: x", false),
+            ("/webhooks/github", false),
+        ] {
+            assert_eq!(local(Some(next.to_owned())).is_some(), goes, "{next:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Signing in and out by password, and who one is. Hands out tokens, or cookies that hold one.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::web::{Bytes, Data, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use actors::domain::{NewToken, Secret};
@@ -71,12 +71,14 @@ pub(crate) async fn login(
     let method = if session { "session" } else { "password" };
     let token = Signing::of("admin", method, scope).issue(&shared, &doors).await;
     witness::sign_in(&doors, &shared, from, "admin", "password", "ok").await;
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((CACHE_CONTROL, "no-store"));
     Ok(if session {
-        HttpResponse::Ok()
+        answer
             .cookie(shared.home().cookie(SESSION, token, super::SESSION_SECONDS))
             .json(json!({ "session": true }))
     } else {
-        HttpResponse::Ok().json(json!({ "token": token }))
+        answer.json(json!({ "token": token }))
     })
 }
 
