@@ -25,3 +25,4 @@ bench:
     cargo bench --bench integrations
     cargo bench --bench deliveries
     cargo bench --bench cron
+    cargo bench --bench admin

@@ -11,15 +11,15 @@ use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock, Nudges};
 use crate::library::{Librarian, LibraryRules};
-use crate::messages::dispatch::{DispatchWorkflow, RetryRun};
+use crate::messages::dispatch::{DispatchWorkflow, EventArrived, RetryRun, TryRoute};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
     AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks,
     PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
 };
-use crate::messages::library::ReadWorkflows;
+use crate::messages::library::{ReadPrompts, ReadWorkflows};
 use crate::messages::outbound::{EffectsQueued, Perform};
-use crate::messages::runs::{CancelRun, StartRun};
+use crate::messages::runs::{CancelRun, KillProcess, ReadProcesses, StartRun};
 use crate::messages::store::KeepDefinitions;
 use crate::outbound::{
     AbsentClient, Backoff, DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Platform, Replier,
@@ -118,6 +118,29 @@ pub struct FrontDoors {
     pub auto_commit: Recipient<AutoCommit>,
     /// The workflows of this moment.
     pub workflows: Recipient<ReadWorkflows>,
+    /// The prompts of one of them.
+    pub prompts: Recipient<ReadPrompts>,
+    /// Events wait to be routed.
+    pub arrived: Recipient<EventArrived>,
+    /// What would become of an event.
+    pub rehearse: Recipient<TryRoute>,
+    /// Processes of runs.
+    pub processes: Recipient<ReadProcesses>,
+    /// A process of a run is killed.
+    pub kill: Recipient<KillProcess>,
+    /// Every actor that works for the whole house.
+    pub stations: Vec<Station>,
+}
+
+/// An actor, for whoever wants to know how it does.
+#[derive(Clone)]
+pub struct Station {
+    /// Its name, as its bell has it.
+    pub name: &'static str,
+    /// How many messages may wait for it.
+    pub capacity: usize,
+    /// Answered when it has nothing in hand.
+    pub quiet: Recipient<AwaitQuiet>,
 }
 
 /// The running actors, by their doors.
@@ -233,6 +256,7 @@ impl System {
                 open_runs: door.clone().recipient(),
                 open_retry: door.clone().recipient(),
                 load: door.clone().recipient(),
+                live_run_of: door.clone().recipient(),
                 gates: door.clone().recipient(),
                 gates_here: door.clone().recipient(),
                 end_sessions: door.clone().recipient(),
@@ -290,7 +314,38 @@ impl System {
             deliveries: self.deliveries(),
             auto_commit: self.git.clone().recipient(),
             workflows: self.librarian.clone().recipient(),
+            prompts: self.librarian.clone().recipient(),
+            arrived: self.dispatcher.clone().recipient(),
+            rehearse: self.dispatcher.clone().recipient(),
+            processes: self.supervisor.clone().recipient(),
+            kill: self.supervisor.clone().recipient(),
+            stations: self.stations(),
         }
+    }
+
+    fn stations(&self) -> Vec<Station> {
+        let station = |name, capacity, quiet| Station { name, capacity, quiet };
+        let mut all = vec![
+            station("librarian", Librarian::CAPACITY, self.librarian.clone().recipient()),
+            station("dispatcher", Dispatcher::CAPACITY, self.dispatcher.clone().recipient()),
+            station(
+                "run supervisor",
+                RunSupervisor::CAPACITY,
+                self.supervisor.clone().recipient(),
+            ),
+            station("gate keeper", GateKeeper::CAPACITY, self.keeper.clone().recipient()),
+            station(
+                "delivery retrier",
+                DeliveryRetrier::CAPACITY,
+                self.retrier.clone().recipient(),
+            ),
+            station("git committer", GitCommitter::CAPACITY, self.git.clone().recipient()),
+            station("state writer", StateWriter::CAPACITY, self.state.clone().recipient()),
+        ];
+        let names = ["replier", "slack replier"];
+        let repliers = names.into_iter().zip(&self.repliers);
+        all.extend(repliers.map(|(name, replier)| station(name, Replier::CAPACITY, replier.clone().recipient())));
+        all
     }
 
     /// The delivery retrier, for those who want something out.

@@ -212,6 +212,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     shared.metrics_public = settings.metrics.public;
     shared.changes = changes;
     shared.sign_in = sign_in(settings);
+    shared.config = loaded.layers();
     shared.public_url = settings.server.public_url.as_ref().map(|url| url.url().clone());
     let shared = Arc::new(shared);
     let mut registry = ConnectorRegistry::default();

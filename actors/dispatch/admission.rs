@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::domain::{
-    Cause, DeliveryId, ManagedRepos, NewRun, Overlap, ReplyTo, RepoName, RunContext, RunId, Subject, TriggerType,
+    Cause, DeliveryId, ManagedRepos, NewRun, Overlap, ReplyTo, RepoName, RuleCheck, RunContext, RunId, Subject,
+    TriggerType,
 };
 use crate::messages::dispatch::NotDispatched;
 use crate::workflows::Catalog;
@@ -102,6 +103,38 @@ pub fn admit(ask: Ask, house: House<'_>) -> Result<NewRun, NotDispatched> {
         overlap: ask.overlap,
         created_at: ask.at,
     })
+}
+
+/// What the rules of admission say to a wish, each by itself, for whoever asks why. The first that stops it is the one that
+/// [`admit`] refuses with.
+#[must_use]
+pub(super) fn rules(workflow: &str, context: &RunContext, house: House<'_>) -> Vec<RuleCheck> {
+    let mut said = Vec::new();
+    match repo_of(context) {
+        Ok(Some(repo)) => {
+            let managed = house.managed.admits(&repo);
+            let words = if managed { "is managed" } else { "is not managed" };
+            said.push(RuleCheck::on("managed repository", managed, format!("{repo} {words}")));
+        }
+        Ok(None) => said.push(RuleCheck::on("managed repository", true, "it concerns none")),
+        Err(refusal) => said.push(RuleCheck::on("managed repository", false, refusal.to_string())),
+    }
+    let found = house.catalog.get(workflow);
+    said.push(RuleCheck::on(
+        "known workflow",
+        found.is_some(),
+        match found {
+            Some(found) => format!("{} ({})", found.name, found.file),
+            None => format!("there is no workflow {:?}", cut(workflow)),
+        },
+    ));
+    let off = house.switched_off.contains(workflow);
+    said.push(RuleCheck::on(
+        "switched on",
+        !off,
+        if off { "it is switched off" } else { "it is on" },
+    ));
+    said
 }
 
 /// A run that no event asked for answers in the thread that it is about.

@@ -12,23 +12,25 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::admission::{Ask, House, admit};
+use super::admission::{self, Ask, House, admit};
 use super::chat;
 use super::retry;
-use super::router::{Gates, Route, Routes, Target, route};
+use super::router::{self, Gates, Route, Routes, Target, route};
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventType, ManagedRepos, NewEffect, NewRun, Opened,
-    Overlap, Reaction, ReplyTo, Responder, RunContext, RunFilter, RunId, RunStatus, RunSummary, SessionsToEnd, Source,
-    StoredEvent, TriggerType, Via, Workflow,
+    Approval, Decided, Effect, EffectKey, EventEnvelope, EventSeq, EventState, EventType, ManagedRepos, NewEffect,
+    NewRun, Opened, Overlap, Reaction, ReplyTo, Responder, RuleCheck, RunContext, RunFilter, RunId, RunStatus,
+    RunSummary, SessionsToEnd, Source, StoredEvent, TriggerType, Via, Workflow,
 };
 use crate::house::{Bell, Knock, Nudges};
-use crate::messages::dispatch::{DispatchWorkflow, EventArrived, NotDispatched, NotRetried, RetryRun};
+use crate::messages::dispatch::{
+    DispatchWorkflow, EventArrived, NotDispatched, NotRetried, Rehearsed, RetryRun, TryRoute,
+};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
-    Answer, EndSessions, GatesHere, Lapse, ListRuns, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled,
+    Answer, EndSessions, GatesHere, Lapse, ListRuns, LiveRunOf, LoadRun, OpenGates, OpenRetry, OpenRuns, ReadUnsettled,
     SettleEvents, Settled, Settlement, StoreError, StoreResult, SwitchedOff,
 };
 use crate::messaging::replies;
@@ -67,6 +69,8 @@ pub struct DispatcherDoors {
     pub open_retry: Recipient<OpenRetry>,
     /// The store.
     pub load: Recipient<LoadRun>,
+    /// The store.
+    pub live_run_of: Recipient<LiveRunOf>,
     /// The store.
     pub gates: Recipient<OpenGates>,
     /// The store.
@@ -121,6 +125,9 @@ struct Inner {
 }
 
 impl Dispatcher {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A dispatcher that begins, once started, with what an earlier process left unsettled.
     #[must_use]
     pub fn new(doors: DispatcherDoors, rules: DispatcherRules, clock: SharedClock, bell: Bell) -> Self {
@@ -655,6 +662,71 @@ impl Inner {
         Ok(opened)
     }
 
+    /// What would become of an event. Reads what deciding reads, and writes nothing.
+    async fn rehearse(&self, envelope: EventEnvelope) -> StoreResult<Rehearsed> {
+        let event = StoredEvent {
+            seq: EventSeq(0),
+            envelope,
+            state: EventState::Recorded,
+            outcome: None,
+            run: None,
+            settled_at: None,
+            replay_of: None,
+        };
+        let switched_off: BTreeSet<String> = ask(&self.doors.switched_off, SwitchedOff).await?.into_iter().collect();
+        let here = self.gates_for(&event).await?;
+        let all = self.gates_elsewhere(&event).await?;
+        let gates = Gates { here: &here, all: &all };
+        let routing = router::rules(&event.envelope, &self.rules.routes, gates, &self.rules.bot_name);
+        let routed = route(&event.envelope, &self.rules.routes, gates, &self.rules.bot_name);
+        let status = match routed {
+            Route::Status => Some(self.live_runs(&event).await?),
+            Route::Runs => Some(self.latest_runs().await?),
+            _ => None,
+        };
+        let catalog = self.rules.catalog.current();
+        let house = House {
+            managed: &self.rules.managed,
+            catalog: &catalog,
+            switched_off: &switched_off,
+        };
+        let asked = match &routed {
+            Route::Run(target) => Some((target.workflow.clone(), target.overlap, target.context.clone())),
+            _ => None,
+        };
+        let settlement = self.settlement(&event, routed, status.as_deref(), &switched_off);
+        let mut admission = Vec::new();
+        let mut live_run = None;
+        if let Some((workflow, overlap, context)) = &asked {
+            admission = admission::rules(workflow, context, house);
+            if let Some(run) = &settlement.open {
+                let of = LiveRunOf {
+                    workflow: run.workflow.clone(),
+                    subject: run.subject.clone(),
+                };
+                let live = ask(&self.doors.live_run_of, of).await?;
+                live_run = live.map(|(id, _)| id);
+                let said = match (live, overlap) {
+                    (None, _) => "none of this workflow is live here".to_owned(),
+                    (Some((id, status)), Overlap::Join) => format!("{id} is {status}: it is joined"),
+                    (Some((id, status)), _) => {
+                        format!("{id} is {status}: the new one waits behind it, or joins one that does")
+                    }
+                };
+                admission.push(RuleCheck::on("live run of the same subject", true, said));
+            }
+        }
+        Ok(Rehearsed {
+            routing,
+            admission,
+            outcome: settlement.outcome,
+            workflow: asked.map(|(workflow, ..)| workflow),
+            starts: settlement.open.is_some(),
+            live_run,
+            says: settlement.effects.into_iter().map(|said| said.effect).collect(),
+        })
+    }
+
     /// The door of those who want a run once more. It passes admission like any other, with the definition it had.
     async fn retry(&self, order: RetryRun) -> Result<Opened, NotRetried> {
         let record = ask(&self.doors.load, LoadRun(order.run))
@@ -909,6 +981,15 @@ impl Handler<RetryRun> for Dispatcher {
         }
         let inner = Rc::clone(&self.inner);
         Box::pin(async move { inner.retry(order).await })
+    }
+}
+
+impl Handler<TryRoute> for Dispatcher {
+    type Result = ResponseFuture<Result<Rehearsed, StoreError>>;
+
+    fn handle(&mut self, order: TryRoute, _: &mut Self::Context) -> Self::Result {
+        let inner = Rc::clone(&self.inner);
+        Box::pin(async move { inner.rehearse(*order.envelope).await })
     }
 }
 

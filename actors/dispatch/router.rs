@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::chat::{self, Aim, Meant, Order, Verb};
 use super::commands::{self, Command, Heard, hear};
 use crate::domain::{
-    Approval, ApprovalId, ApprovalKind, Decision, EventEnvelope, EventType, Overlap, Reaction, ReplyTo, RunContext,
-    Source, WorkflowName,
+    Approval, ApprovalId, ApprovalKind, Decision, EventEnvelope, EventType, Overlap, Reaction, ReplyTo, RuleCheck,
+    Ruling, RunContext, Source, WorkflowName,
 };
 
 /// A label that marks an issue as a finding of a security scan.
@@ -186,6 +186,59 @@ pub fn route(envelope: &EventEnvelope, routes: &Routes, gates: Gates<'_>, bot_na
         EventType::CommentCreated => on_comment(envelope, routes, gates.here, bot_name),
         EventType::Message => on_message(envelope, &routes.slack, gates),
     }
+}
+
+/// What the rules say to an event, in their order, for whoever asks why. The last is what [`route`] decides.
+#[must_use]
+pub(super) fn rules(envelope: &EventEnvelope, routes: &Routes, gates: Gates<'_>, bot_name: &str) -> Vec<RuleCheck> {
+    let mut said = Vec::new();
+    let talks = matches!(envelope.kind, EventType::CommentCreated | EventType::Message);
+    if talks {
+        let waiting = gates.here.len();
+        let for_words = reply_gate(gates.here, envelope).is_some();
+        said.push(RuleCheck::on(
+            "open questions here",
+            true,
+            match (waiting, for_words) {
+                (0, _) => "none waits".to_owned(),
+                (n, false) => format!("{n} waiting, none of them for words"),
+                (n, true) => format!("{n} waiting, one of them for words: whatever is said answers it"),
+            },
+        ));
+    }
+    if envelope.kind == EventType::CommentCreated {
+        let heard = hear(&envelope.body, bot_name);
+        said.push(RuleCheck::on(
+            "mention",
+            heard != Heard::Nothing,
+            match &heard {
+                Heard::Nothing => format!("@{bot_name} is not addressed"),
+                Heard::Order(_) => format!("@{bot_name} is given an order"),
+                Heard::Misspelt { word, nearest } => format!("{word:?} is no order; {nearest:?} was probably meant"),
+                Heard::RunWhat => "an order to run nothing".to_owned(),
+                Heard::Words(_) => format!("@{bot_name} is addressed in free words"),
+            },
+        ));
+        let standing = envelope.author_association.as_deref().unwrap_or("unknown");
+        said.push(RuleCheck::on(
+            "standing of the author",
+            envelope.author_is_maintainer(),
+            format!("{standing}; orders are taken from OWNER, MEMBER and COLLABORATOR, or from whom a question names"),
+        ));
+    }
+    let (verdict, words) = match route(envelope, routes, gates, bot_name) {
+        Route::Run(target) => (Ruling::Decided, format!("starts {}", target.workflow)),
+        Route::Answer { approval, decision, .. } => {
+            (Ruling::Decided, format!("answers the question {approval}: {decision}"))
+        }
+        Route::Say { text, .. } => (Ruling::Decided, format!("replies: {text}")),
+        Route::Status => (Ruling::Decided, "replies with the live runs".to_owned()),
+        Route::Runs => (Ruling::Decided, "replies with the latest runs".to_owned()),
+        Route::Reset => (Ruling::Decided, "ends the conversation".to_owned()),
+        Route::Ignore(reason) => (Ruling::Stopped, reason),
+    };
+    said.push(RuleCheck::new("routes", verdict, words));
+    said
 }
 
 fn named(workflow: &Option<WorkflowName>) -> Option<&str> {

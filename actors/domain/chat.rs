@@ -1,6 +1,6 @@
 //! Conversations in a chat: where they are held, with whom, and what was said. Knows no platform's JSON.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::closed_enum;
@@ -41,6 +41,48 @@ pub struct ChatLine {
     pub text: String,
     /// When.
     pub at: DateTime<Utc>,
+}
+
+/// A conversation as lists show it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatSession {
+    /// Place in the order of beginnings; the cursor of lists.
+    pub seq: i64,
+    /// Its id.
+    pub id: SessionId,
+    /// The platform.
+    pub platform: Source,
+    /// Channel id.
+    pub channel: String,
+    /// Id of the thread.
+    pub thread: String,
+    /// Id of the person it is held with.
+    pub user: String,
+    /// Whether it goes on: not ended by word, and not silent for too long.
+    pub live: bool,
+    /// How many lines it has.
+    pub message_count: u64,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When something was said last.
+    pub last_activity_at: DateTime<Utc>,
+}
+
+impl ChatSession {
+    /// A conversation in which nothing was said for so long is over.
+    pub const IDLE: TimeDelta = TimeDelta::minutes(30);
+}
+
+/// One line of a conversation with its place in it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatMessage {
+    /// Place in the order of all lines; `since` goes on behind it.
+    pub seq: i64,
+    /// The line.
+    #[serde(flatten)]
+    pub line: ChatLine,
 }
 
 /// A conversation that goes on in a thread.

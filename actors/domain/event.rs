@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::envelope::closed_enum;
-use super::{EventEnvelope, EventSeq, RunId};
+use super::{DeliveryId, EventEnvelope, EventSeq, RunId};
 
 closed_enum! {
     /// How the raw body was written when it came.
@@ -114,6 +114,9 @@ pub struct StoredEvent {
     /// When it was settled or set aside.
     #[serde(rename = "settledAt", skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<DateTime<Utc>>,
+    /// The event that this one repeats, on somebody's order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<DeliveryId>,
 }
 
 /// What became of a record order: an expected repetition is no error.
@@ -123,6 +126,21 @@ pub enum Recorded {
     Fresh(EventSeq),
     /// An event of this id was accepted before; nothing was written.
     AlreadySeen,
+}
+
+/// What became of an order to take an event up again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replayed {
+    /// It had been set aside and waits to be routed again.
+    TakenUp(EventSeq),
+    /// It waits to be routed anyway.
+    Waits(EventSeq),
+    /// It was routed; what it led to stands. The run that it started or joined.
+    Settled(Option<RunId>),
+    /// A new event with the same content was recorded.
+    Fresh(EventSeq),
+    /// There is no event of this id.
+    Unknown,
 }
 
 /// Which events a list shows. Empty: all, newest first.
@@ -136,6 +154,16 @@ pub struct EventFilter {
     pub state: Option<EventState>,
     /// Only of this sender.
     pub sender: Option<String>,
+    /// Only from this connector.
+    pub source: Option<super::Source>,
+    /// Only where what became of it holds these words (any case of ASCII letters).
+    pub outcome: Option<String>,
+    /// Only where the title holds these words (any case of ASCII letters).
+    pub title: Option<String>,
+    /// Only received at or after this instant.
+    pub since: Option<DateTime<Utc>>,
+    /// Only received at or before this instant.
+    pub until: Option<DateTime<Utc>>,
     /// Only before this position (the `next` of the page before).
     pub before: Option<i64>,
     /// At most so many rows.

@@ -313,6 +313,41 @@ pub struct PhaseEnd {
     pub exit_code: Option<i32>,
 }
 
+/// One phase execution of any run, as the list of all of them shows it. Keys are written as columns are.
+#[derive(Debug, Clone, Serialize)]
+pub struct Execution {
+    /// Place in the order of beginnings; the cursor of the list.
+    pub id: i64,
+    /// Its run.
+    pub run_id: RunId,
+    /// The run's workflow.
+    pub workflow: WorkflowName,
+    /// The run's repository.
+    pub repo: Option<RepoName>,
+    /// The run's issue or pull request.
+    pub issue_number: Option<u64>,
+    /// Through which door the run was asked for.
+    pub trigger_type: super::TriggerType,
+    /// Name of the phase.
+    pub phase: PhaseName,
+    /// `context`, `script`, `agent`, …
+    pub kind: String,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// Where it stands.
+    pub status: PhaseStatus,
+    /// Exit status of its process.
+    pub exit_code: Option<i32>,
+    /// Why it failed or was skipped.
+    pub error: Option<String>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How long it took, in ms.
+    pub duration_ms: Option<i64>,
+}
+
 /// Which runs a list shows. Empty: all, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
@@ -330,4 +365,31 @@ pub struct RunFilter {
     pub offset: usize,
     /// At most so many rows.
     pub limit: usize,
+}
+
+/// The processes of one phase that is at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessGroup {
+    /// `firstlight-<run id>-<phase>-<pid>`.
+    pub name: String,
+    /// The group's leader, which gives the group its number.
+    pub pid: i32,
+    /// Its run.
+    pub run: RunId,
+    /// Its phase.
+    pub phase: PhaseName,
+    /// What the leader is called by the system.
+    pub command: String,
+    /// How many processes are in the group.
+    pub processes: usize,
+    /// Memory of all of them that is not paged out, in bytes; pages that they share count for each.
+    pub memory_bytes: u64,
+    /// Processor time that they have used, in ms.
+    pub cpu_ms: u64,
+}
+
+impl ProcessGroup {
+    /// How the name of a group begins.
+    pub const PREFIX: &'static str = "firstlight-";
 }

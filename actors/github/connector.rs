@@ -6,12 +6,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 use chrono::SubsecRound;
 
-use super::normalize::{NotTaken, Taken, normalize};
+use super::normalize::{NotTaken, Taken, checks, normalize};
 use super::verify::SignatureKeys;
 use crate::clock::SharedClock;
 use crate::connectors::EnvelopeSink;
 use crate::domain::{BodyFormat, DeliveryId, ManagedRepos, NewEvent, RawBody, Recorded};
-use crate::messages::github::{Deliver, Verdict};
+use crate::messages::github::{Deliver, Judged, TryDelivery, Verdict};
 
 /// How many deliveries may wait for one worker's connector; one more is answered 503.
 const MAILBOX: usize = 1024;
@@ -126,6 +126,32 @@ impl Handler<Deliver> for GithubConnector {
                 Ok(Recorded::AlreadySeen) => Verdict::Duplicate(id),
                 Err(refused) => Verdict::Refused(refused),
             }
+        })
+    }
+}
+
+impl Handler<TryDelivery> for GithubConnector {
+    type Result = MessageResult<TryDelivery>;
+
+    fn handle(&mut self, order: TryDelivery, _: &mut Self::Context) -> Self::Result {
+        let taken = Taken {
+            event: &order.event,
+            delivery: order.delivery,
+            json: &order.json,
+            bot_login: &self.rules.bot_login,
+            managed: &self.rules.managed,
+            received_at: self.clock.now().trunc_subsecs(3),
+        };
+        let (envelope, filtered) = match normalize(&taken) {
+            _ if order.event.is_empty() => (None, Some("Missing X-GitHub-Event header".to_owned())),
+            Ok(envelope) => (Some(envelope), None),
+            Err(NotTaken::InvalidJson) => (None, Some("Invalid JSON".to_owned())),
+            Err(NotTaken::Filtered(reason)) => (None, Some(reason)),
+        };
+        MessageResult(Judged {
+            checks: checks(&taken),
+            envelope,
+            filtered,
         })
     }
 }

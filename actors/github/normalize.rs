@@ -5,7 +5,7 @@ mod payload;
 use chrono::{DateTime, Utc};
 
 use self::payload::{Payload, Thread};
-use crate::domain::{DeliveryId, EventEnvelope, EventType, ManagedRepos, ReplyTo, RepoName, Source};
+use crate::domain::{DeliveryId, EventEnvelope, EventType, ManagedRepos, ReplyTo, RepoName, RuleCheck, Ruling, Source};
 
 /// Actions that never start work. `closed` is not among them: it is ignored only where the contract has no type for it.
 const IGNORED_ACTIONS: &[&str] = &[
@@ -98,6 +98,61 @@ pub fn normalize(taken: &Taken<'_>) -> Result<EventEnvelope, NotTaken> {
         repo: Some(repo),
         timestamp: taken.received_at,
     })
+}
+
+/// What each check from the event's name on says to a delivery, by itself: those behind the first that stops it, too. The
+/// first that stops it is the one that [`normalize`] answers with.
+#[must_use]
+pub(super) fn checks(taken: &Taken<'_>) -> Vec<RuleCheck> {
+    let named = !taken.event.is_empty();
+    let mut said = vec![RuleCheck::on(
+        "event header",
+        named,
+        if named {
+            taken.event
+        } else {
+            "Missing X-GitHub-Event header"
+        },
+    )];
+    let payload = Payload::read(taken.json);
+    said.push(RuleCheck::on(
+        "JSON object",
+        payload.is_some(),
+        if payload.is_some() { "it is one" } else { "Invalid JSON" },
+    ));
+    let Some(payload) = payload else {
+        let rest = ["ping", "action", "sender", "repository", "mapping"];
+        said.extend(rest.map(|rule| RuleCheck::new(rule, Ruling::Skipped, "there is no payload to look at")));
+        return said;
+    };
+    let action = payload.action.as_deref().unwrap_or_default();
+    let ping = taken.event == "ping";
+    said.push(RuleCheck::on("ping", !ping, if ping { "ping" } else { "it is none" }));
+    let ignored = is_ignored(taken.event, action);
+    said.push(RuleCheck::on("action", !ignored, format!("action={}", echo(action))));
+    let (bot, may) = (payload.sender_is_bot(taken.bot_login), bots_may(taken.event, action));
+    let sender = echo(payload.sender_login().unwrap_or("unknown"));
+    said.push(RuleCheck::on(
+        "sender",
+        !bot || may,
+        match (bot, may) {
+            (false, _) => format!("{sender} is no bot"),
+            (true, true) => format!("{sender} is a bot, and bots may open and update pull requests"),
+            (true, false) => "bot sender".to_owned(),
+        },
+    ));
+    said.push(match admitted(&payload, taken.managed) {
+        Ok(repo) => RuleCheck::on("repository", true, format!("{repo} is managed")),
+        Err(NotTaken::Filtered(reason)) => RuleCheck::on("repository", false, reason),
+        Err(NotTaken::InvalidJson) => RuleCheck::on("repository", false, "Invalid JSON"),
+    });
+    let mapped = map(taken.event, action, &payload);
+    said.push(RuleCheck::on(
+        "mapping",
+        mapped.is_some(),
+        mapped.map_or_else(|| "unmapped event".to_owned(), |mapped| mapped.kind.to_string()),
+    ));
+    said
 }
 
 fn is_ignored(event: &str, action: &str) -> bool {
@@ -205,14 +260,27 @@ mod tests {
     use super::*;
 
     fn judge_text(event: &str, json: &str) -> Result<EventEnvelope, NotTaken> {
-        normalize(&Taken {
+        let taken = Taken {
             event,
             delivery: "d-1".parse().expect("valid"),
             json,
             bot_login: "last-light[bot]",
             managed: &ManagedRepos::parse(["acme/site"]).expect("valid"),
             received_at: DateTime::from_timestamp(1_700_000_000, 0).expect("in range"),
-        })
+        };
+        let judged = normalize(&taken);
+        // Whatever a test judges: the checks one by one come to the same.
+        let mut checks = checks(&taken)
+            .into_iter()
+            .filter(|check| check.verdict == Ruling::Stopped);
+        let first = checks.find(|check| check.rule != "event header");
+        match (&judged, first) {
+            (Ok(_), None) => {}
+            (Err(NotTaken::InvalidJson), Some(check)) => assert_eq!(check.said, "Invalid JSON"),
+            (Err(NotTaken::Filtered(reason)), Some(check)) => assert_eq!(&check.said, reason),
+            (judged, first) => panic!("{judged:?}, but {first:?}"),
+        }
+        judged
     }
 
     fn judge(event: &str, payload: &Value) -> Result<EventEnvelope, NotTaken> {

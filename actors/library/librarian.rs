@@ -18,7 +18,7 @@ use crate::clock::SharedClock;
 use crate::domain::{Change, ChangeKind, Mistake, WorkflowName};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
-use crate::messages::library::{FilesChanged, ReadWorkflows, Shelf};
+use crate::messages::library::{FilesChanged, ReadPrompts, ReadWorkflows, Shelf};
 use crate::messages::store::KeepDefinitions;
 use crate::workflows::{self, Reloaded, Route, Setup, SharedCatalog};
 
@@ -74,6 +74,9 @@ enum State {
 }
 
 impl Librarian {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A librarian of this shelf.
     #[must_use]
     pub fn new(
@@ -256,6 +259,19 @@ impl Handler<ReadWorkflows> for Librarian {
             workflows: self.shelf.current().iter().cloned().collect(),
             refused: self.refused.clone(),
         }
+    }
+}
+
+impl Handler<ReadPrompts> for Librarian {
+    type Result = MessageResult<ReadPrompts>;
+
+    fn handle(&mut self, order: ReadPrompts, _: &mut Self::Context) -> Self::Result {
+        let catalog = self.shelf.current();
+        MessageResult(
+            catalog
+                .get(&order.workflow)
+                .map(|workflow| workflows::prompts(workflow)),
+        )
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the dispatcher is told. Knows the domain only.
 
 use actix::prelude::*;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::store::StoreError;
-use crate::domain::{EventSeq, Opened, PhaseName, RunContext, RunId, RunStatus, TriggerType, WorkflowName};
+use crate::domain::{
+    Effect, EventEnvelope, EventSeq, Opened, PhaseName, RuleCheck, RunContext, RunId, RunStatus, TriggerType,
+    WorkflowName,
+};
 
 /// An event is on disk and waits to be routed. Only a nudge: the dispatcher reads what waits from the store,
 /// so that a nudge that finds the mailbox full loses nothing.
@@ -63,6 +67,38 @@ pub enum NotDispatched {
     /// The service is going down.
     #[error("the service is stopping; try again in a moment")]
     Stopping,
+}
+
+/// Say what would become of an event, without any effect: which rule would decide, and whether a run would be let in.
+///
+/// Sender: `POST /admin/api/route-test`. Handler: the dispatcher. Answer: what each rule says, and what would happen.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Rehearsed, StoreError>")]
+pub struct TryRoute {
+    /// The event as it would be recorded.
+    pub envelope: Box<EventEnvelope>,
+}
+
+/// What would become of an event.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rehearsed {
+    /// What the rules of routing say, in their order; the last of them decides.
+    pub routing: Vec<RuleCheck>,
+    /// What the rules of admission say, in their order; empty where no run is asked for.
+    pub admission: Vec<RuleCheck>,
+    /// What the event's outcome would be, in words.
+    pub outcome: String,
+    /// The workflow that would start, be joined, or be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// Whether a run would be let in.
+    pub starts: bool,
+    /// The live run that it would join or wait behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live_run: Option<RunId>,
+    /// What would be said, each as the outbox would have it.
+    pub says: Vec<Effect>,
 }
 
 /// Start a run that is over once more: a new run of the same definition and context, from its beginning or from a phase.

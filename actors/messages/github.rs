@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::outbound::OutboundFault;
 use super::store::StoreError;
-use crate::domain::{DeliveryId, RepoName, Secret, TokenProfile};
+use crate::domain::{DeliveryId, EventEnvelope, RepoName, RuleCheck, Secret, TokenProfile};
 
 /// One webhook request, body read, nothing checked yet.
 ///
@@ -25,6 +25,32 @@ pub struct Deliver {
     pub form: bool,
     /// The raw body, at most 25 MiB.
     pub body: Bytes,
+}
+
+/// Judge a payload as if it had come in, without effect: every check from the event's name on, each by itself.
+///
+/// Sender: `POST /admin/api/route-test`. Handler: the GitHub connector of the same HTTP worker.
+/// Answer: what each check says, and the envelope if all let it pass.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Judged")]
+pub struct TryDelivery {
+    /// What `X-GitHub-Event` would say; empty: it would be missing.
+    pub event: String,
+    /// The id that the delivery would have.
+    pub delivery: DeliveryId,
+    /// The payload, JSON text.
+    pub json: String,
+}
+
+/// What the connector would say to a payload.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What each check says, in their order.
+    pub checks: Vec<RuleCheck>,
+    /// What would be recorded; nothing if a check stands against it.
+    pub envelope: Option<EventEnvelope>,
+    /// Why nothing would be recorded, in the words of the webhook's answer.
+    pub filtered: Option<String>,
 }
 
 /// What became of a webhook request.

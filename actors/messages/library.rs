@@ -1,5 +1,6 @@
 //! What the librarian is told and asked. Knows the domain only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -19,6 +20,17 @@ pub struct FilesChanged;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Shelf")]
 pub struct ReadWorkflows;
+
+/// Read the prompts of a workflow, by the paths that its file names them by.
+///
+/// Sender: API, dashboard. Handler: the librarian. Answer: path and text of each, as new runs get it; nothing if there is no
+/// such workflow.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Option<BTreeMap<String, Arc<str>>>")]
+pub struct ReadPrompts {
+    /// The workflow's name, as it was asked for.
+    pub workflow: String,
+}
 
 /// The workflows of one moment.
 #[derive(Debug, Clone, Default, MessageResponse)]

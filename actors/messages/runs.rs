@@ -3,7 +3,7 @@
 use actix::prelude::*;
 
 use super::store::StoreError;
-use crate::domain::{RunId, RunStatus};
+use crate::domain::{ProcessGroup, RunId, RunStatus};
 
 /// Runs wait in the queue. A nudge: the supervisor takes as many from the store as there are free places.
 ///
@@ -60,6 +60,23 @@ pub enum NotCancelled {
     /// The store could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Look which processes runs have started and that are alive, by their groups.
+///
+/// Sender: API, dashboard. Handler: the run supervisor. Answer: the groups, by name.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Vec<ProcessGroup>")]
+pub struct ReadProcesses;
+
+/// Kill a process group that a run has started. Its phase has failed then.
+///
+/// Sender: API, dashboard. Handler: the run supervisor. Answer: whether there was one of this name.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct KillProcess {
+    /// Its name, see [`ProcessGroup::name`].
+    pub name: String,
 }
 
 /// A question was asked. A nudge: the gate keeper reads from the store when it has to look after which.

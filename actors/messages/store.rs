@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, AuditFilter, AuditLine, ChatPlace, ChatThread, Decided,
-    Decision, DefinitionHash, DeliveryDetail, DeliveryFilter, DeliveryRow, DeliverySettled, DueDelivery, EffectKey,
-    EffectSeq, EventFilter, EventSeq, IssuedToken, LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, NewToken,
-    Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Responder, RunFilter, RunId, RunRecord, RunStatus,
-    RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject, TokenFilter, WebhookHealth,
-    WebhookMessage, WorkflowName,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, AuditFilter, AuditLine, ChatMessage, ChatPlace, ChatSession,
+    ChatThread, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter, DeliveryId, DeliveryRow,
+    DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution, HourCount, IssuedToken,
+    LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, NewToken, Opened, Page, PhaseRecord, RawBody, Recorded,
+    Redelivered, Replayed, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd,
+    Source, Step, StoredEffect, StoredEvent, Subject, TokenFilter, Totals, WebhookHealth, WebhookMessage, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -96,6 +96,48 @@ pub struct LatestThreads {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<usize>")]
 pub struct EndSessions(pub SessionsToEnd);
+
+/// List conversations, newest first, and count those that go on.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: a page, and how many go on in all.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<(Page<ChatSession>, u64)>")]
+pub struct ListSessions {
+    /// One in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+    /// Only before this position.
+    pub before: Option<i64>,
+    /// At most so many rows.
+    pub limit: usize,
+}
+
+/// Read one conversation.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: the conversation, if there is one.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Option<ChatSession>>")]
+pub struct ReadSession {
+    /// Which.
+    pub id: SessionId,
+    /// One in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
+}
+
+/// Read the lines of a conversation, oldest first.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: at most `limit` lines.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<ChatMessage>>")]
+pub struct ReadLines {
+    /// Which conversation.
+    pub id: SessionId,
+    /// Only behind this place.
+    pub after: i64,
+    /// Only said after this instant.
+    pub since: Option<DateTime<Utc>>,
+    /// At most so many.
+    pub limit: usize,
+}
 
 /// Read events that were recorded and not settled, oldest first.
 ///
@@ -203,7 +245,23 @@ pub struct ReadEvent {
     pub id: String,
 }
 
-/// List events, newest first.
+/// Take an event up again. Under its own id: compare-and-set, one that was routed stays as it is. As a new one: a new event
+/// with the same content, which names the old one; whoever asked nudges the dispatcher.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: what became of it.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Replayed>")]
+pub struct ReplayEvent {
+    /// The event that there is, by its delivery id as text.
+    pub id: String,
+    /// The id of the new event; absent: under its own.
+    pub as_new: Option<DeliveryId>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// List events, newest first. A page may be shorter than asked for where few events match, and be followed by others all
+/// the same: no page looks at more events than can be looked at quickly.
 ///
 /// Sender: API, dashboard, MCP. Handler: the store. Answer: a page.
 #[derive(Debug, Clone, Message)]
@@ -277,6 +335,39 @@ pub struct LoadRun(pub RunId);
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<RunSummary>, u64)>")]
 pub struct ListRuns(pub RunFilter);
+
+/// Read the live run of a workflow and a subject that a new one would join or wait behind.
+///
+/// Sender: the dispatcher, for a rehearsal. Handler: the store. Answer: the oldest live one, if there is one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Option<(RunId, RunStatus)>>")]
+pub struct LiveRunOf {
+    /// The workflow.
+    pub workflow: WorkflowName,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// Read the names of all workflows that ever ran.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: the names, sorted.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<String>>")]
+pub struct RunWorkflows;
+
+/// List the phase executions of all runs, newest first.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Page<Execution>>")]
+pub struct ListExecutions {
+    /// Only before this position.
+    pub before: Option<i64>,
+    /// Skip so many rows first.
+    pub offset: usize,
+    /// At most so many rows.
+    pub limit: usize,
+}
 
 /// Write one step of a run down, with what is said about it, in one transaction.
 /// A run that is in a final state takes no more steps.
@@ -780,6 +871,26 @@ pub struct NoteTokenUse {
 pub struct RevokedTokens {
     /// Those that have run out at this instant are left out.
     pub at: DateTime<Utc>,
+}
+
+/// Read what happened, by the hour.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: the counts that are not zero, oldest first.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<HourCount>>")]
+pub struct ReadHours {
+    /// From the hour of this instant on.
+    pub since: DateTime<Utc>,
+}
+
+/// Read how much there is.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: the totals.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Totals>")]
+pub struct ReadTotals {
+    /// A conversation in which nothing was said since this instant is over.
+    pub live_since: DateTime<Utc>,
 }
 
 /// Ask whether the store answers.

@@ -10,13 +10,13 @@ use super::mention;
 use crate::clock::SharedClock;
 use crate::connectors::EnvelopeSink;
 use crate::domain::{
-    BodyFormat, ChatPlace, DeliveryId, EventEnvelope, EventType, LiveSession, MessageRecorded, NewEvent, RawBody,
-    Recorded, ReplyTo, SessionId, Source,
+    BodyFormat, ChatPlace, ChatSession, DeliveryId, EventEnvelope, EventType, LiveSession, MessageRecorded, NewEvent,
+    RawBody, Recorded, ReplyTo, SessionId, Source,
 };
 use crate::messages::store::{RecordMessage, SessionsIn, StoreError, StoreResult};
 
 /// A conversation in which nothing was said for so long is over.
-pub const IDLE: TimeDelta = TimeDelta::minutes(30);
+pub const IDLE: TimeDelta = ChatSession::IDLE;
 /// Another message of the same person may open the conversation first; then this one joins it.
 const TRIES: usize = 4;
 

@@ -61,6 +61,9 @@ pub struct GitCommitter {
 }
 
 impl GitCommitter {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A committer for this repository.
     #[must_use]
     pub fn new(config: GitConfig, clock: SharedClock, bell: Bell) -> Self {

@@ -110,6 +110,9 @@ enum Carried {
 }
 
 impl Replier {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A replier for this platform.
     #[must_use]
     pub fn new(doors: ReplierDoors, clock: SharedClock, platform: Platform, bell: Bell) -> Self {

@@ -152,6 +152,9 @@ pub struct DeliveryRetrier {
 }
 
 impl DeliveryRetrier {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A retrier; its client is made when it starts, in the arbiter where it lives.
     #[must_use]
     pub fn new(doors: DeliveryDoors, config: DeliveryConfig, clock: SharedClock, bell: Bell) -> Self {

@@ -71,6 +71,9 @@ struct Looked {
 }
 
 impl GateKeeper {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A keeper that begins, once started, with what became due while nobody looked. `delivery_channel` is the id of the
     /// chat channel for runs that answer to no thread of their own. `bell` rings when it is gone.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Workflow runs: one actor per live run, started by the supervisor. Knows the workflows; never a connector or the store.
 
+mod census;
 mod checkout;
 mod command;
 mod config;

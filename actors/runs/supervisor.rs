@@ -8,6 +8,7 @@ use actix::prelude::*;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
+use super::census;
 use super::config::{RunDoors, RunsConfig};
 use super::facts::task_of;
 use super::folders;
@@ -15,11 +16,13 @@ use super::ledger::pause_after;
 use super::runner::{House, Runner};
 use super::say;
 use crate::clock::SharedClock;
-use crate::domain::{NewEffect, RunFilter, RunId, RunRecord, RunStatus};
+use crate::domain::{NewEffect, ProcessGroup, RunFilter, RunId, RunRecord, RunStatus};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
-use crate::messages::runs::{Abort, CancelRun, NotCancelled, RunEnded, RunEnding, StartRun};
+use crate::messages::runs::{
+    Abort, CancelRun, KillProcess, NotCancelled, ReadProcesses, RunEnded, RunEnding, StartRun,
+};
 use crate::messages::store::{
     EndRun, ListRuns, LoadRun, RecoverRuns, StoreError, StoreResult, TakeQueuedRuns, TellEnds, UntoldEnds,
 };
@@ -111,6 +114,9 @@ enum Brought {
 }
 
 impl RunSupervisor {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A supervisor that begins, once it is started, with what a crash left running. `bell` rings when it is gone.
     #[must_use]
     pub fn new(config: RunsConfig, doors: RunDoors, clock: SharedClock, bell: Bell) -> Self {
@@ -560,6 +566,22 @@ impl Handler<CancelRun> for RunSupervisor {
             answer
         });
         Box::pin(done)
+    }
+}
+
+impl Handler<ReadProcesses> for RunSupervisor {
+    type Result = ResponseFuture<Vec<ProcessGroup>>;
+
+    fn handle(&mut self, _: ReadProcesses, _: &mut Self::Context) -> Self::Result {
+        Box::pin(census::take())
+    }
+}
+
+impl Handler<KillProcess> for RunSupervisor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, order: KillProcess, _: &mut Self::Context) -> Self::Result {
+        Box::pin(census::kill(order.name))
     }
 }
 

@@ -83,6 +83,9 @@ pub struct StateWriter {
 }
 
 impl StateWriter {
+    /// How many messages may wait for it.
+    pub const CAPACITY: usize = MAILBOX;
+
     /// A writer of this file; it and its folder need not be there.
     ///
     /// # Errors

@@ -15,19 +15,20 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, AuditLine, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, IssuedToken, LiveSession,
-    MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect,
-    StoredEvent, WebhookHealth,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq,
+    Execution, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered,
+    Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
     EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
-    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListRuns, ListTokens, LoadRun, NoteTokenUse,
-    OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns,
-    Redeliver, ResultOf, RevokeToken, RevokedTokens, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect,
-    SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
-    UntoldEnds, WebhookStats,
+    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
+    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadHours, ReadLines, ReadSession, ReadTotals,
+    ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver,
+    ReplayEvent, ResultOf, RevokeToken, RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff,
+    TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -79,6 +80,12 @@ orders! {
     latest_threads(LatestThreads) -> Vec<ChatThread>;
     /// Ends conversations.
     end_sessions(EndSessions) -> usize;
+    /// Lists conversations, newest first, and counts those that go on.
+    list_sessions(ListSessions) -> (Page<ChatSession>, u64);
+    /// Reads one conversation.
+    read_session(ReadSession) -> Option<ChatSession>;
+    /// Reads lines of a conversation, oldest first.
+    read_lines(ReadLines) -> Vec<ChatMessage>;
     /// Reads events that wait to be routed, oldest first.
     read_unsettled(ReadUnsettled) -> Vec<StoredEvent>;
     /// Settles events with everything that follows from them. One that cannot be settled fails the whole order.
@@ -87,6 +94,8 @@ orders! {
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
     read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    /// Takes an event up again, or records its content as a new one, once per id.
+    replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.
     list_events(ListEvents) -> Page<StoredEvent>;
     /// Keeps workflow definitions.
@@ -103,6 +112,12 @@ orders! {
     load_run(LoadRun) -> Option<RunRecord>;
     /// Lists runs, newest first, and says how many match in all.
     list_runs(ListRuns) -> (Page<RunSummary>, u64);
+    /// Reads the oldest live run of a workflow and a subject.
+    live_run_of(LiveRunOf) -> Option<(RunId, RunStatus)>;
+    /// Reads the names of all workflows that ever ran.
+    run_workflows(RunWorkflows) -> Vec<String>;
+    /// Lists phase executions of all runs, newest first.
+    list_executions(ListExecutions) -> Page<Execution>;
     /// Writes steps of a run down. A run that is not there fails the order.
     record_step(RecordStep) -> StepTaken;
     /// Ends a run from outside. A status that is not final fails the order.
@@ -179,6 +194,10 @@ orders! {
     note_token_use(NoteTokenUse) -> ();
     /// Reads which tokens were taken back before they ran out.
     revoked_tokens(RevokedTokens) -> Vec<(String, DateTime<Utc>)>;
+    /// Reads what happened, by the hour.
+    read_hours(ReadHours) -> Vec<HourCount>;
+    /// Reads how much there is.
+    read_totals(ReadTotals) -> Totals;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
 }

@@ -46,6 +46,14 @@ suite! {
     a_settlement_that_fails_leaves_nothing_behind,
     what_is_said_depends_on_what_became_of_the_event,
     events_are_listed_newest_first_by_each_filter,
+    events_are_found_by_any_filters_together_page_by_page,
+    a_search_that_finds_little_goes_on_page_by_page_to_its_end,
+    an_event_is_taken_up_again_only_where_it_did_not_come_to_an_end,
+    an_event_is_repeated_as_a_new_one_that_names_it,
+    runs_are_found_by_any_filters_together_page_by_page,
+    phase_executions_are_listed_newest_first_over_all_runs,
+    what_happens_is_counted_by_the_hour_and_in_all,
+    conversations_are_listed_with_their_lines,
     a_run_is_opened_by_the_rule_of_its_overlap,
     runs_are_opened_all_or_none,
     a_run_of_an_unknown_definition_is_refused,
@@ -910,6 +918,485 @@ mod claims {
             }
         }
         assert_eq!(seen, ["d-5", "d-4", "d-3", "d-2", "d-1", "d-0"]);
+    }
+
+    /// An event that differs from its neighbours in everything that lists are filtered by.
+    fn various(n: i64) -> NewEvent {
+        let mut new = event(&format!("d-{n:05}"));
+        let envelope = &mut new.envelope;
+        if n % 3 == 0 {
+            envelope.kind = EventType::Message;
+            envelope.source = Source::Slack;
+        }
+        envelope.repo = match n % 4 {
+            0 => None,
+            1 => Some(name("other/place")),
+            _ => Some(name("Acme/Site")),
+        };
+        envelope.sender = ["ann", "bob"][usize::from(n % 7 < 3)].into();
+        envelope.title = (n % 5 != 0).then(|| format!("now 50%_OFF of {n}"));
+        // About in the order of acceptance, and not quite.
+        envelope.timestamp = at(n + (n * 7) % 11);
+        new
+    }
+
+    pub(super) async fn events_are_found_by_any_filters_together_page_by_page(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..160 {
+            let order = RecordEvent(various(n));
+            let Recorded::Fresh(event) = house.0.record_event(order).await.expect("recorded") else {
+                panic!("new")
+            };
+            if n % 2 == 0 {
+                let settlement = Settlement {
+                    outcome: ["routed to build", "ignored: no route"][usize::from(n % 8 == 0)].into(),
+                    quarantined: n % 10 == 0,
+                    ..settlement(event)
+                };
+                house.settles(settlement).await;
+            }
+        }
+        let all = house.0.list_events(ListEvents(EventFilter {
+            limit: 1_000,
+            ..EventFilter::default()
+        }));
+        let all = all.await.expect("listed").items;
+        assert_eq!(all.len(), 160);
+        let mut seen = 0;
+        for which in 0..(3 * 2 * 2 * 4 * 2 * 2 * 2 * 2) {
+            let mut rest = which;
+            let mut one_of = |n: usize| {
+                let chosen = rest % n;
+                rest /= n;
+                chosen
+            };
+            let filter = EventFilter {
+                kind: [None, Some(EventType::Message), Some(EventType::IssueOpened)][one_of(3)],
+                source: [None, Some(Source::Slack)][one_of(2)],
+                sender: [None, Some("ann".to_owned())][one_of(2)].clone(),
+                state: [
+                    None,
+                    Some(EventState::Recorded),
+                    Some(EventState::Settled),
+                    Some(EventState::Quarantined),
+                ][one_of(4)],
+                repo: [None, Some("ACME/site".to_owned())][one_of(2)].clone(),
+                title: [None, Some("50%_off".to_owned())][one_of(2)].clone(),
+                outcome: [None, Some("ROUTED".to_owned())][one_of(2)].clone(),
+                since: [None, Some(at(30))][one_of(2)],
+                until: [None, Some(at(130))][which % 2],
+                before: None,
+                limit: 9,
+            };
+            let holds = |event: &&StoredEvent| {
+                let of = &event.envelope;
+                let has = |text: Option<&String>, words: Option<&String>| {
+                    words.is_none_or(|words| {
+                        text.is_some_and(|text| text.to_lowercase().contains(&words.to_lowercase()))
+                    })
+                };
+                filter.kind.is_none_or(|kind| of.kind == kind)
+                    && filter.source.is_none_or(|source| of.source == source)
+                    && filter.sender.as_ref().is_none_or(|sender| of.sender == *sender)
+                    && filter.state.is_none_or(|state| event.state == state)
+                    && filter.repo.as_ref().is_none_or(|repo| {
+                        of.repo
+                            .as_ref()
+                            .is_some_and(|of| of.as_str().eq_ignore_ascii_case(repo))
+                    })
+                    && has(of.title.as_ref(), filter.title.as_ref())
+                    && has(event.outcome.as_ref(), filter.outcome.as_ref())
+                    && filter.since.is_none_or(|since| of.timestamp >= since)
+                    && filter.until.is_none_or(|until| of.timestamp <= until)
+            };
+            let expected: Vec<EventSeq> = all.iter().filter(holds).map(|event| event.seq).collect();
+            let mut found = Vec::new();
+            let mut before = None;
+            loop {
+                let order = ListEvents(EventFilter {
+                    before,
+                    ..filter.clone()
+                });
+                let page = house.0.list_events(order).await.expect("listed");
+                found.extend(page.items.iter().map(|event| event.seq));
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "{filter:?}");
+            seen += found.len();
+        }
+        assert!(seen > 1_000, "the filters found hardly anything: {seen}");
+    }
+
+    pub(super) async fn a_search_that_finds_little_goes_on_page_by_page_to_its_end(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for chunk in 0..10 {
+            let orders = (0..1_000).map(|n| {
+                let mut new = event(&format!("d-{chunk}-{n}"));
+                if chunk == 0 && n < 2 {
+                    new.envelope.title = Some("needle".into());
+                }
+                house.0.record_event(RecordEvent(new))
+            });
+            assert!(join_all(orders).await.iter().all(Result::is_ok));
+        }
+        let (mut before, mut pages, mut found) = (None, 0, Vec::new());
+        loop {
+            let page = house
+                .lists_events(EventFilter {
+                    sender: Some("ann".into()),
+                    title: Some("Needle".into()),
+                    before,
+                    ..EventFilter::default()
+                })
+                .await;
+            pages += 1;
+            found.extend(page.0);
+            before = page.1;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["d-0-1", "d-0-0"]);
+        assert!(
+            (2..=4).contains(&pages),
+            "{pages}: none looks at everything, and none at next to nothing"
+        );
+    }
+
+    pub(super) async fn an_event_is_taken_up_again_only_where_it_did_not_come_to_an_end(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let again = async |id: &str| {
+            let order = ReplayEvent {
+                id: id.into(),
+                as_new: None,
+                at: at(5),
+            };
+            house.0.replay_event(order).await.expect("answered")
+        };
+        assert_eq!(again("nothing").await, Replayed::Unknown);
+        let waits = house.recorded("waits").await;
+        assert_eq!(again("waits").await, Replayed::Waits(waits));
+        let aside = house.recorded("aside").await;
+        house
+            .settles(Settlement {
+                quarantined: true,
+                ..settlement(aside)
+            })
+            .await;
+        assert_eq!(again("aside").await, Replayed::TakenUp(aside));
+        assert_eq!(
+            again("aside").await,
+            Replayed::Waits(aside),
+            "the second changes nothing"
+        );
+        let (event, _) = house
+            .0
+            .read_event(ReadEvent { id: "aside".into() })
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!(
+            (event.state, event.outcome, event.settled_at),
+            (EventState::Recorded, None, None)
+        );
+        let done = house.recorded("done").await;
+        house
+            .settles(Settlement {
+                open: Some(new_run(1, "build", "a#1", Overlap::Join)),
+                ..settlement(done)
+            })
+            .await;
+        assert_eq!(again("done").await, Replayed::Settled(Some(run_id(1))));
+    }
+
+    pub(super) async fn an_event_is_repeated_as_a_new_one_that_names_it(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.hears("said", "U1", 1, 0).await;
+        let order = |id: &str| ReplayEvent {
+            id: id.into(),
+            as_new: Some(name("again")),
+            at: at(5),
+        };
+        assert_eq!(
+            house.0.replay_event(order("nothing")).await.expect("answered"),
+            Replayed::Unknown
+        );
+        let Replayed::Fresh(fresh) = house.0.replay_event(order("said")).await.expect("answered") else {
+            panic!("a new one")
+        };
+        assert_eq!(
+            house.0.replay_event(order("said")).await.expect("answered"),
+            Replayed::Fresh(fresh),
+            "the same order twice is one event"
+        );
+        let read = async |id: &str| {
+            let read = house.0.read_event(ReadEvent { id: id.into() }).await.expect("read");
+            read.expect("there")
+        };
+        let ((old, old_raw), (new, new_raw)) = (read("said").await, read("again").await);
+        assert_eq!((new.seq, new.state), (fresh, EventState::Recorded));
+        assert_eq!(new.replay_of, Some(name("said")));
+        assert_eq!((new_raw, old.replay_of), (old_raw, None));
+        assert_eq!(
+            new.envelope,
+            EventEnvelope {
+                id: name("again"),
+                timestamp: at(5),
+                ..old.envelope
+            }
+        );
+        // It is said again in the same conversation.
+        let lines = ReadLines {
+            id: session(1),
+            after: 0,
+            since: None,
+            limit: 10,
+        };
+        let lines = house.0.read_lines(lines).await.expect("read");
+        let said: Vec<_> = lines.iter().map(|said| said.line.text.as_str()).collect();
+        assert_eq!(said, ["said said", "said said"]);
+    }
+
+    pub(super) async fn runs_are_found_by_any_filters_together_page_by_page(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..90_u128 {
+            let workflow = ["build", "review"][usize::from(n % 3 == 0)];
+            let mut run = new_run(n, workflow, &format!("s#{n}"), Overlap::Queue);
+            run.repo = (n % 4 != 0).then(|| name(["Acme/Site", "other/place"][usize::from(n % 4 == 1)]));
+            let seconds = i64::try_from(n).expect("small");
+            run.created_at = at(seconds + (seconds * 7) % 11);
+            house.0.open_runs(OpenRuns(vec![run])).await.expect("opened");
+        }
+        house.takes(40).await;
+        for n in 0..25 {
+            house
+                .steps(
+                    n,
+                    vec![over(
+                        [RunStatus::Succeeded, RunStatus::Failed][usize::from(n % 2 == 0)],
+                        None,
+                    )],
+                )
+                .await;
+        }
+        let everything = RunFilter {
+            limit: 1_000,
+            ..RunFilter::default()
+        };
+        let all = house.0.list_runs(ListRuns(everything)).await.expect("listed").0.items;
+        let statuses = [
+            vec![],
+            vec![RunStatus::Succeeded],
+            vec![RunStatus::Running, RunStatus::Queued, RunStatus::Running],
+            RunStatus::ALL.to_vec(),
+        ];
+        for which in 0..(2 * 2 * 4 * 2 * 2) {
+            let filter = RunFilter {
+                workflow: [None, Some("build".to_owned())][which % 2].clone(),
+                repo: [None, Some("ACME/site".to_owned())][which / 2 % 2].clone(),
+                statuses: statuses[which / 4 % 4].clone(),
+                since: [None, Some(at(40))][which / 16 % 2],
+                before: None,
+                offset: [0, 5][which / 32 % 2],
+                limit: 7,
+            };
+            let expected: Vec<RunId> = all
+                .iter()
+                .filter(|run| {
+                    filter
+                        .workflow
+                        .as_ref()
+                        .is_none_or(|workflow| run.workflow.as_str() == workflow)
+                })
+                .filter(|run| {
+                    filter.repo.as_ref().is_none_or(|repo| {
+                        run.repo
+                            .as_ref()
+                            .is_some_and(|of| of.as_str().eq_ignore_ascii_case(repo))
+                    })
+                })
+                .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status))
+                .filter(|run| filter.since.is_none_or(|since| run.created_at >= since))
+                .map(|run| run.id)
+                .collect();
+            let (mut found, mut page_filter) = (Vec::new(), filter.clone());
+            loop {
+                let (page, next, total) = house.lists_runs(page_filter.clone()).await;
+                assert_eq!(total, expected.len() as u64, "{filter:?}");
+                found.extend(page);
+                let Some(next) = next else { break };
+                (page_filter.before, page_filter.offset) = (Some(next), 0);
+            }
+            assert_eq!(found, expected[filter.offset.min(expected.len())..], "{filter:?}");
+        }
+    }
+
+    pub(super) async fn phase_executions_are_listed_newest_first_over_all_runs(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=3 {
+            house.opens(n, "build", &format!("a#{n}"), Overlap::Queue).await;
+            house.takes(1).await;
+            let steps = vec![
+                started("plan", 1),
+                ended("plan", 1, PhaseStatus::Succeeded, "x"),
+                started("work", 1),
+            ];
+            house.steps(n, steps).await;
+        }
+        let list = async |before, offset, limit| {
+            let order = ListExecutions { before, offset, limit };
+            let page = house.0.list_executions(order).await.expect("listed");
+            let shown: Vec<_> = page
+                .items
+                .iter()
+                .map(|row| format!("{} {} {}", row.id, row.phase, row.status))
+                .collect();
+            (shown, page.next)
+        };
+        let (first, next) = list(None, 0, 4).await;
+        assert_eq!(
+            first,
+            [
+                "6 work running",
+                "5 plan succeeded",
+                "4 work running",
+                "3 plan succeeded"
+            ]
+        );
+        assert_eq!(
+            list(next, 0, 4).await,
+            (vec!["2 work running".to_owned(), "1 plan succeeded".into()], None)
+        );
+        assert_eq!(list(None, 5, 4).await.0, ["1 plan succeeded"]);
+        let page = house.0.list_executions(ListExecutions {
+            before: None,
+            offset: 1,
+            limit: 1,
+        });
+        let row = page.await.expect("listed").items.remove(0);
+        assert_eq!(
+            (row.run_id, row.repo, row.issue_number),
+            (run_id(3), Some(name("Acme/Site")), Some(7))
+        );
+        assert_eq!((row.exit_code, row.duration_ms), (Some(0), Some(0)));
+        assert_eq!(house.0.run_workflows(RunWorkflows).await.expect("read"), ["build"]);
+        let live = LiveRunOf {
+            workflow: name("build"),
+            subject: Subject::stored("a#2".into()),
+        };
+        let found = house.0.live_run_of(live).await.expect("read");
+        assert_eq!(found, Some((run_id(2), RunStatus::Running)));
+    }
+
+    pub(super) async fn what_happens_is_counted_by_the_hour_and_in_all(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..3 {
+            let mut late = event(&format!("d-{n}"));
+            late.envelope.timestamp = at(3_600 * n);
+            house.0.record_event(RecordEvent(late)).await.expect("recorded");
+        }
+        house
+            .0
+            .record_event(RecordEvent(event("d-0")))
+            .await
+            .expect("seen before");
+        house.opens(1, "build", "a#1", Overlap::Queue).await;
+        house.takes(1).await;
+        house.steps(1, vec![over(RunStatus::Succeeded, None)]).await;
+        let hours = house.0.read_hours(ReadHours { since: at(0) }).await.expect("read");
+        let told: Vec<_> = hours
+            .iter()
+            .map(|count| ((count.hour - at(0)).num_hours(), count.what.as_str(), count.n))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (0, "events", 1),
+                (0, "runs", 1),
+                (0, "succeeded", 1),
+                (1, "events", 1),
+                (2, "events", 1)
+            ]
+        );
+        let later = house.0.read_hours(ReadHours { since: at(3_601) }).await.expect("read");
+        assert_eq!(later.len(), 2, "from the hour of the instant on");
+        let totals = house
+            .0
+            .read_totals(ReadTotals { live_since: at(0) })
+            .await
+            .expect("read");
+        let runs = [("succeeded".to_owned(), 1)];
+        assert_eq!(
+            totals,
+            Totals {
+                events: 3,
+                runs: runs.into(),
+                ..Totals::default()
+            }
+        );
+    }
+
+    pub(super) async fn conversations_are_listed_with_their_lines(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=3 {
+            house
+                .hears(&format!("m-{n}"), &format!("U{n}"), n, i64::try_from(n).expect("small"))
+                .await;
+        }
+        house.hears("m-4", "U1", 1, 60).await;
+        let list = |before| ListSessions {
+            live_since: at(3),
+            before,
+            limit: 2,
+        };
+        let (first, live) = house.0.list_sessions(list(None)).await.expect("listed");
+        let shown: Vec<_> = first
+            .items
+            .iter()
+            .map(|one| (one.user.as_str(), one.live, one.message_count))
+            .collect();
+        assert_eq!((shown, live), (vec![("U3", true, 1), ("U2", false, 1)], 2));
+        let (rest, _) = house.0.list_sessions(list(first.next)).await.expect("listed");
+        assert_eq!((rest.items.len(), rest.next), (1, None));
+        assert_eq!((rest.items[0].id, rest.items[0].last_activity_at), (session(1), at(60)));
+        let one = |n| ReadSession {
+            id: session(n),
+            live_since: at(0),
+        };
+        assert_eq!(
+            house
+                .0
+                .read_session(one(1))
+                .await
+                .expect("read")
+                .map(|one| one.message_count),
+            Some(2)
+        );
+        assert!(house.0.read_session(one(9)).await.expect("read").is_none());
+        let lines = async |after, since, limit| {
+            let order = ReadLines {
+                id: session(1),
+                after,
+                since,
+                limit,
+            };
+            let lines = house.0.read_lines(order).await.expect("read");
+            lines
+                .into_iter()
+                .map(|said| (said.seq, said.line.text))
+                .collect::<Vec<_>>()
+        };
+        let all = lines(0, None, 10).await;
+        assert_eq!(
+            all.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(),
+            ["m-1 said", "m-4 said"]
+        );
+        assert_eq!(lines(all[0].0, None, 10).await, all[1..]);
+        assert_eq!(lines(0, Some(at(1)), 10).await, all[1..]);
+        assert_eq!(lines(0, None, 1).await, all[..1]);
     }
 
     pub(super) async fn a_run_is_opened_by_the_rule_of_its_overlap(ground: impl Ground) {

@@ -7,6 +7,7 @@ mod json_schema;
 mod load;
 mod not_yet;
 mod pattern;
+mod prompts;
 mod reader;
 mod schema;
 pub mod template;
@@ -16,6 +17,7 @@ pub use expression::{Expression, ExpressionError, MAX_EXPRESSION, Name};
 pub use json_schema::json_schema;
 pub use load::{Catalog, MAX_FILE, Reloaded, SharedCatalog, load, load_for, reload};
 pub use pattern::{MAX_PATTERN, Pattern};
+pub use prompts::prompts;
 pub use reader::{MAX_DEADLINE, MAX_TIMEOUT};
 // How files are read and tables of keys are walked, for schedules as well.
 pub(crate) use json_schema::Shape;

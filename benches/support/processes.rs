@@ -185,7 +185,7 @@ impl Service {
         self.exchange("GET", path, Some(&self.token()), "")
     }
 
-    fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let wish = serde_json::json!({ "password": PASSWORD }).to_string();
         let (_, text) = self
             .exchange("POST", "/admin/api/login", None, &wish)

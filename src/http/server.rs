@@ -30,6 +30,7 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Desk;
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
@@ -69,6 +70,8 @@ pub struct HttpShared {
     pub metrics_public: bool,
     /// What changes, for those who listen.
     pub changes: Board,
+    /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
+    pub config: serde_json::Value,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -102,6 +105,7 @@ impl HttpShared {
             },
             metrics_public: false,
             changes: Board::default(),
+            config: serde_json::Value::Null,
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -155,6 +159,8 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    /// What operators do besides.
+    pub(crate) desk: Desk,
     /// Over when the server stops: streams end then.
     pub(crate) streams: CancellationToken,
     pub(crate) abroad: Abroad,
@@ -227,7 +233,7 @@ impl HttpDoor {
             let connector = GithubConnector::new(Arc::clone(&rules), sink.sink_here(), clock.clone()).start();
             let store = store();
             let doors = HttpDoors {
-                deliver: connector.recipient(),
+                deliver: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
@@ -256,6 +262,7 @@ impl HttpDoor {
                 list_tokens: store.clone().recipient(),
                 revoke_token: store.clone().recipient(),
                 token_used: store.clone().recipient(),
+                desk: desk_of(&front, &store, &connector),
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
@@ -309,6 +316,31 @@ impl Connector for HttpDoor {
                 server.stop(true).await;
             }
         })
+    }
+}
+
+/// The doors of the operators' desk, by way of this thread's doors to the store and to the connector.
+fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubConnector>) -> Desk {
+    Desk {
+        try_delivery: connector.clone().recipient(),
+        rehearse: front.rehearse.clone(),
+        arrived: front.arrived.clone(),
+        prompts: front.prompts.clone(),
+        processes: front.processes.clone(),
+        kill: front.kill.clone(),
+        stations: front
+            .stations
+            .iter()
+            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .collect(),
+        replay: store.clone().recipient(),
+        executions: store.clone().recipient(),
+        run_workflows: store.clone().recipient(),
+        sessions: store.clone().recipient(),
+        session: store.clone().recipient(),
+        lines: store.clone().recipient(),
+        hours: store.clone().recipient(),
+        totals: store.clone().recipient(),
     }
 }
 

@@ -33,6 +33,58 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// `{default, overlay, merged, provenance}`: what ships, what the operator set besides (null: nothing), what holds, and
+    /// where each value came from. Secrets are `[redacted]`.
+    #[must_use]
+    pub fn layers(&self) -> Value {
+        let merged = serde_json::to_value(&self.settings).expect("settings are made of texts, numbers, lists and maps");
+        let default = actors::yaml::parse(super::DEFAULTS_NAME, super::DEFAULTS)
+            .ok()
+            .flatten();
+        let overlay = self.set_by_the_operator("", &merged);
+        serde_json::json!({
+            "default": default.map(|defaults| defaults.to_json()),
+            "overlay": overlay.map(without_accounts_anywhere),
+            "merged": without_accounts_anywhere(merged),
+            "provenance": self.provenance,
+        })
+    }
+
+    fn set_by_the_operator(&self, path: &str, value: &Value) -> Option<Value> {
+        let Value::Object(map) = value else {
+            return None;
+        };
+        let mut set = serde_json::Map::new();
+        for (key, value) in map {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            let kept = match self.provenance.get(&path) {
+                Some(Origin::Default) => None,
+                Some(_) => Some(value.clone()),
+                None => self.set_by_the_operator(&path, value),
+            };
+            if let Some(kept) = kept {
+                set.insert(key.clone(), kept);
+            }
+        }
+        (!set.is_empty()).then_some(Value::Object(set))
+    }
+}
+
+fn without_accounts_anywhere(value: Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, without_accounts_anywhere(value)))
+            .collect(),
+        other => without_accounts(other),
+    }
+}
+
 /// Every key path with its value, secrets redacted by their type.
 pub(super) fn flatten(settings: &Settings) -> Vec<(String, Value)> {
     fn walk(path: String, value: Value, into: &mut Vec<(String, Value)>) {

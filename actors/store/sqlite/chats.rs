@@ -86,6 +86,28 @@ fn write(db: &Connection, line: &Line<'_>, at: DateTime<Utc>) -> Result<(), Faul
     Ok(())
 }
 
+/// A message is said again under a new id, in the conversation of the first time if that is still there.
+pub(super) fn said_again(db: &Connection, old: &str, new: &DeliveryId, at: DateTime<Utc>) -> Result<(), Fault> {
+    let said: Option<(i64, String, String)> = db
+        .prepare_cached(
+            "SELECT session_seq, author, text FROM chat_messages INDEXED BY chat_messages_by_id
+             WHERE message_id = ?1 AND role = 'user'",
+        )?
+        .query_row([old], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((session, author, text)) = said else {
+        return Ok(());
+    };
+    let line = Line {
+        session,
+        id: new.as_str(),
+        role: ChatRole::User,
+        author: &author,
+        text: &text,
+    };
+    write(db, &line, at)
+}
+
 /// The conversation that goes on at a place; one that fell silent before `since` does not.
 fn live_at(db: &Connection, place: &ChatPlace, since: DateTime<Utc>) -> Result<Option<(i64, SessionId)>, Fault> {
     let found: Option<(i64, String, i64)> = db

@@ -1,10 +1,17 @@
 //! How much there is, for `/ready`, the dashboard and tests. Knows indexes, not rows.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
-use super::columns::count as unsigned;
+use super::columns::{count as unsigned, millis, time};
 use super::fault::Fault;
+use super::sessions;
+use crate::domain::{HourCount, Totals};
 use crate::messages::store::StoreCounts;
+
+const HOUR_MS: i64 = 3_600_000;
 
 /// Counts what is open; how the writer wrote is added by whoever knows it.
 pub(super) fn count(db: &Connection) -> Result<StoreCounts, Fault> {
@@ -17,5 +24,46 @@ pub(super) fn count(db: &Connection) -> Result<StoreCounts, Fault> {
         live_runs: one("SELECT ifnull(sum(n), 0) FROM run_counts WHERE status IN ('queued', 'running')")?,
         open_effects: one("SELECT count(*) FROM effects INDEXED BY effects_open WHERE settled_at IS NULL")?,
         ..StoreCounts::default()
+    })
+}
+
+/// What happened, by the hour.
+pub(super) fn hours(db: &Connection, since: DateTime<Utc>) -> Result<Vec<HourCount>, Fault> {
+    let mut statement = db.prepare_cached("SELECT hour, what, n FROM hours WHERE hour >= ?1 ORDER BY hour, what")?;
+    let mut found = statement.query([millis(since).div_euclid(HOUR_MS)])?;
+    let mut hours = Vec::new();
+    while let Some(row) = found.next()? {
+        hours.push(HourCount {
+            hour: time(row.get::<_, i64>(0)?.saturating_mul(HOUR_MS))?,
+            what: row.get(1)?,
+            n: unsigned(row.get(2)?),
+        });
+    }
+    Ok(hours)
+}
+
+/// How much there is.
+pub(super) fn totals(db: &Connection, live_since: DateTime<Utc>) -> Result<Totals, Fault> {
+    let one = |sql: &str| -> Result<u64, Fault> {
+        let n: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(unsigned(n))
+    };
+    let by_word = |sql: &str| -> Result<BTreeMap<String, u64>, Fault> {
+        let mut statement = db.prepare_cached(sql)?;
+        let found = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    };
+    Ok(Totals {
+        events: one("SELECT ifnull(sum(n), 0) FROM hours WHERE what = 'events'")?,
+        quarantined_events: one(
+            "SELECT count(*) FROM events INDEXED BY events_quarantined WHERE state = 'quarantined'",
+        )?,
+        runs: by_word("SELECT status, sum(n) FROM run_counts GROUP BY status HAVING sum(n) > 0")?,
+        pending_approvals: one("SELECT count(*) FROM approvals INDEXED BY approvals_pending WHERE status = 'pending'")?,
+        open_deliveries: by_word(
+            "SELECT state, count(*) FROM effects INDEXED BY effects_deliveries_not_done
+             WHERE delivery IS NOT NULL AND state <> 'done' GROUP BY state",
+        )?,
+        live_sessions: sessions::live(db, live_since)?,
     })
 }

@@ -2,33 +2,37 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 
-use super::columns::{from_json, get, maybe_text, maybe_time, millis, rows, text, word};
+use super::columns::{from_json, get, json, maybe_text, maybe_time, millis, rows, text, word};
 use super::fault::Fault;
-use super::{approvals, audit, effects, runs};
+use super::runs::DISORDER;
+use super::{approvals, audit, chats, effects, runs};
 use crate::domain::{
-    BodyFormat, Decided, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody, Recorded,
-    RunId, RunStatus, StoredEvent,
+    BodyFormat, Decided, EventEnvelope, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody,
+    Recorded, Replayed, RunId, RunStatus, StoredEvent,
 };
-use crate::messages::store::{Answer, ReadUnsettled, RecordAudit, Settled, Settlement};
+use crate::messages::store::{Answer, ReadUnsettled, RecordAudit, ReplayEvent, Settled, Settlement};
 
-const COLUMNS: &str = "seq, envelope, state, outcome, run_id, settled_at";
+const COLUMNS: &str = "seq, envelope, state, outcome, run_id, settled_at, replay_of";
 
 /// Writes an event with its body, unless its id is known.
 pub(super) fn record(db: &Connection, event: &NewEvent, envelope: &str) -> Result<Recorded, Fault> {
     let of = &event.envelope;
-    let fresh = db.prepare_cached(
-        "INSERT INTO events (id, source, type, repo, sender, received_at, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    let fresh = db
+        .prepare_cached(
+            "INSERT INTO events (id, source, type, repo, sender, received_at, title, envelope)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (id) DO NOTHING",
-    )?
-    .execute(params![
-        of.id.as_str(),
-        of.source.as_str(),
-        of.kind.as_str(),
-        of.repo.as_ref().map(|repo| repo.as_str()),
-        of.sender,
-        millis(of.timestamp),
-        envelope,
-    ])?;
+        )?
+        .execute(params![
+            of.id.as_str(),
+            of.source.as_str(),
+            of.kind.as_str(),
+            of.repo.as_ref().map(|repo| repo.as_str()),
+            of.sender,
+            millis(of.timestamp),
+            of.title,
+            envelope,
+        ])?;
     if fresh == 0 {
         return Ok(Recorded::AlreadySeen);
     }
@@ -171,7 +175,7 @@ fn explain(effect: &NewEffect, words: &str) -> NewEffect {
 /// One event with its body.
 pub(super) fn read(db: &Connection, id: &str) -> Result<Option<(StoredEvent, RawBody)>, Fault> {
     let mut statement = db.prepare_cached(
-        "SELECT e.seq AS seq, envelope, state, outcome, run_id, settled_at, b.format AS format, b.body AS body
+        "SELECT e.seq AS seq, envelope, state, outcome, run_id, settled_at, replay_of, b.format AS format, b.body AS body
          FROM events e JOIN event_bodies b ON b.seq = e.seq WHERE e.id = ?1",
     )?;
     let mut found = statement.query([id])?;
@@ -187,6 +191,10 @@ pub(super) fn read(db: &Connection, id: &str) -> Result<Option<(StoredEvent, Raw
 
 /// A page of events, newest first.
 pub(super) fn list(db: &Connection, filter: &EventFilter) -> Result<Page<StoredEvent>, Fault> {
+    let filter = &within_times(db, filter)?;
+    if let Some(walk) = Walk::of(filter) {
+        return walk.page(db, filter.limit);
+    }
     let (sql, values) = list_sql(filter);
     let mut statement = db.prepare_cached(&sql)?;
     let mut found = statement.query(params_from_iter(&values))?;
@@ -197,11 +205,26 @@ pub(super) fn list(db: &Connection, filter: &EventFilter) -> Result<Page<StoredE
     Ok(Page::cut(events, filter.limit, |event| event.seq.0))
 }
 
-/// The query of a list. The index is named: without statistics the planner cannot know that the few are the better start,
-/// and a bound on `seq` would lure it into walking the whole table.
+/// Events are recorded about in the order of their times, so that an end in time is about an end in the order, too.
+fn within_times(db: &Connection, filter: &EventFilter) -> Result<EventFilter, Fault> {
+    let mut filter = filter.clone();
+    if let Some(until) = filter.until {
+        let last: Option<i64> = db
+            .prepare_cached(
+                "SELECT seq FROM events INDEXED BY events_by_time WHERE received_at <= ?1
+                 ORDER BY received_at DESC LIMIT 1",
+            )?
+            .query_row([millis(until)], |row| row.get(0))
+            .optional()?;
+        let end = last.unwrap_or(0).saturating_add(DISORDER);
+        filter.before = Some(filter.before.map_or(end, |before| before.min(end)));
+    }
+    Ok(filter)
+}
+
+/// The query of a list by one thing. The index is named: without statistics the planner cannot know that the few are the
+/// better start, and a bound on `seq` would lure it into walking the whole table.
 pub(super) fn list_sql(filter: &EventFilter) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut terms: Vec<String> = Vec::new();
-    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     // From the one that usually leaves the fewest rows to the one that leaves the most.
     let index = match filter {
         EventFilter {
@@ -217,37 +240,277 @@ pub(super) fn list_sql(filter: &EventFilter) -> (String, Vec<Box<dyn ToSql>>) {
         EventFilter { kind: Some(_), .. } => "INDEXED BY events_by_type",
         EventFilter { .. } => "NOT INDEXED",
     };
+    let mut terms = Terms::default();
     if let Some(state) = filter.state {
         // Written out, because the partial indexes are recognised by it. The text is one of a closed list.
-        terms.push(format!("state = '{}'", state.as_str()));
+        terms.plain(format!("state = '{}'", state.as_str()));
     }
-    let mut bind = |term: &str, value: Box<dyn ToSql>| {
-        values.push(value);
-        terms.push(format!("{term} ?{}", values.len()));
+    terms.of_columns(filter, &[]);
+    terms.of_place(filter);
+    let wanted = terms.wanted();
+    let limit = terms.bind(rows(filter.limit.saturating_add(1)));
+    let sql = format!("SELECT {COLUMNS} FROM events {index} {wanted} ORDER BY seq DESC LIMIT {limit}");
+    (sql, terms.values)
+}
+
+/// A list by several things, or by words: along one of its indexes, and no further in one go than can be gone quickly. What
+/// is further on is found by the next page.
+struct Walk {
+    /// The rows that are looked at, newest first.
+    along: String,
+    /// Which of them are wanted.
+    sql: String,
+    values: Vec<Box<dyn ToSql>>,
+    /// How many of the values belong to the rows that are looked at.
+    of_along: usize,
+    /// At most so many are looked at.
+    most: usize,
+}
+
+/// Rows of the table that are looked at for one page, at a few microseconds each.
+const MOST_ROWS: usize = 4_000;
+
+/// Entries of the narrow index that are looked at for one page, at a third of a microsecond each.
+const MOST_ENTRIES: usize = 25_000;
+
+impl Walk {
+    /// Nothing where an index alone finds the rows.
+    fn of(filter: &EventFilter) -> Option<Self> {
+        let few = matches!(filter.state, Some(EventState::Recorded | EventState::Quarantined));
+        let indexed = [filter.sender.is_some(), filter.repo.is_some(), filter.kind.is_some()];
+        let several = indexed.iter().filter(|asked| **asked).count() > 1;
+        let words = filter.title.is_some() || filter.outcome.is_some();
+        let settled = filter.state.is_some() && indexed.contains(&true);
+        if few && !words || !(several || words || settled || filter.source.is_some()) {
+            return None;
+        }
+        let reads_rows = filter.outcome.is_some() || filter.state.is_some();
+        let columns = "seq, type, source, repo, sender, received_at, title, state, outcome";
+        let narrow = "seq, type, source, repo, sender, received_at, title";
+        let (index, columns, most, walked): (_, _, _, &[&str]) = match filter {
+            EventFilter {
+                state: Some(EventState::Recorded),
+                ..
+            } => ("events_recorded", columns, MOST_ROWS, &[]),
+            EventFilter {
+                state: Some(EventState::Quarantined),
+                ..
+            } => ("events_quarantined", columns, MOST_ROWS, &[]),
+            EventFilter { sender: Some(_), .. } => ("events_by_sender", columns, MOST_ROWS, &["sender"]),
+            EventFilter { repo: Some(_), .. } => ("events_by_repo", columns, MOST_ROWS, &["repo"]),
+            EventFilter { kind: Some(_), .. } if reads_rows => ("events_by_type", columns, MOST_ROWS, &["type"]),
+            _ if reads_rows => ("", columns, MOST_ROWS, &[]),
+            _ => ("events_narrow", narrow, MOST_ENTRIES, &[]),
+        };
+        let mut terms = Terms::default();
+        if let Some(state) = filter.state.filter(|_| few) {
+            terms.plain(format!("state = '{}'", state.as_str()));
+        }
+        for column in walked {
+            terms.of_column(filter, column);
+        }
+        terms.of_place(filter);
+        let within = terms.wanted();
+        let most_bound = terms.bind(rows(most));
+        let index = if index.is_empty() {
+            "NOT INDEXED".to_owned()
+        } else {
+            format!("INDEXED BY {index}")
+        };
+        let along = format!("SELECT {columns} FROM events {index} {within} ORDER BY seq DESC LIMIT {most_bound}");
+        let of_along = terms.values.len();
+        terms.terms.clear();
+        if let Some(state) = filter.state.filter(|_| !few) {
+            terms.plain(format!("state = '{}'", state.as_str()));
+        }
+        terms.of_columns(filter, walked);
+        terms.of_words(filter);
+        let wanted = terms.wanted();
+        let limit = terms.bind(rows(filter.limit.saturating_add(1)));
+        Some(Self {
+            sql: format!("SELECT seq FROM ({along}) {wanted} ORDER BY seq DESC LIMIT {limit}"),
+            along,
+            values: terms.values,
+            of_along,
+            most,
+        })
+    }
+
+    fn page(&self, db: &Connection, limit: usize) -> Result<Page<StoredEvent>, Fault> {
+        let places: Vec<i64> = db
+            .prepare_cached(&self.sql)?
+            .query_map(params_from_iter(&self.values), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let mut read = db.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE seq = ?1"))?;
+        let mut events = Vec::with_capacity(places.len());
+        for place in &places {
+            let mut found = read.query([place])?;
+            if let Some(row) = found.next()? {
+                events.push(stored(row)?);
+            }
+        }
+        let mut page = Page::cut(events, limit, |event| event.seq.0);
+        if page.next.is_none() {
+            let (looked_at, last): (i64, Option<i64>) = db
+                .prepare_cached(&format!("SELECT count(*), min(seq) FROM ({})", self.along))?
+                .query_row(params_from_iter(&self.values[..self.of_along]), |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            page.next = last.filter(|_| looked_at == rows(self.most));
+        }
+        Ok(page)
+    }
+}
+
+/// Conditions with their values.
+#[derive(Default)]
+struct Terms {
+    terms: Vec<String>,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Terms {
+    fn plain(&mut self, term: String) {
+        self.terms.push(term);
+    }
+
+    fn bind(&mut self, value: impl ToSql + 'static) -> String {
+        self.values.push(Box::new(value));
+        format!("?{}", self.values.len())
+    }
+
+    /// `term` with its `?` bound.
+    fn put(&mut self, term: &str, value: impl ToSql + 'static) {
+        let place = self.bind(value);
+        self.terms.push(term.replace('?', &place));
+    }
+
+    /// What a filter says about one column.
+    fn of_column(&mut self, filter: &EventFilter, column: &str) {
+        match column {
+            "sender" => filter
+                .sender
+                .iter()
+                .for_each(|sender| self.put("sender = ?", sender.clone())),
+            "repo" => filter
+                .repo
+                .iter()
+                .for_each(|repo| self.put("repo = ? COLLATE NOCASE", repo.clone())),
+            "type" => filter.kind.iter().for_each(|kind| self.put("type = ?", kind.as_str())),
+            "source" => filter
+                .source
+                .iter()
+                .for_each(|source| self.put("source = ?", source.as_str())),
+            _ => {}
+        }
+    }
+
+    /// What a filter says about columns and times, but for columns that are dealt with.
+    fn of_columns(&mut self, filter: &EventFilter, dealt_with: &[&str]) {
+        for column in ["sender", "repo", "type", "source"] {
+            if !dealt_with.contains(&column) {
+                self.of_column(filter, column);
+            }
+        }
+        if let Some(since) = filter.since {
+            self.put("received_at >= ?", millis(since));
+        }
+        if let Some(until) = filter.until {
+            self.put("received_at <= ?", millis(until));
+        }
+    }
+
+    fn of_words(&mut self, filter: &EventFilter) {
+        for (column, words) in [("title", &filter.title), ("outcome", &filter.outcome)] {
+            if let Some(words) = words {
+                self.put(&format!("{column} LIKE ? ESCAPE '\\'"), containing(words));
+            }
+        }
+    }
+
+    /// Where a walk begins and ends.
+    fn of_place(&mut self, filter: &EventFilter) {
+        if let Some(before) = filter.before {
+            self.put("seq < ?", before);
+        }
+        if let Some(since) = filter.since {
+            self.put(
+                &format!(
+                    "seq >= (SELECT seq FROM events INDEXED BY events_by_time
+                             WHERE received_at >= ? ORDER BY received_at LIMIT 1) - {DISORDER}"
+                ),
+                millis(since),
+            );
+        }
+    }
+
+    fn wanted(&self) -> String {
+        if self.terms.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", self.terms.join(" AND "))
+        }
+    }
+}
+
+/// A pattern of texts that hold these words.
+fn containing(words: &str) -> String {
+    let mut pattern = String::with_capacity(words.len() + 2);
+    pattern.push('%');
+    for c in words.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Takes an event up again, or records its content as a new event.
+pub(super) fn replay(db: &Connection, order: &ReplayEvent) -> Result<Replayed, Fault> {
+    let found: Option<(i64, String, Option<String>)> = db
+        .prepare_cached("SELECT seq, state, run_id FROM events WHERE id = ?1")?
+        .query_row([&order.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((seq, state, run)) = found else {
+        return Ok(Replayed::Unknown);
     };
-    if let Some(sender) = &filter.sender {
-        bind("sender =", Box::new(sender.clone()));
-    }
-    if let Some(repo) = &filter.repo {
-        bind("repo =", Box::new(repo.clone()));
-    }
-    if let Some(kind) = filter.kind {
-        bind("type =", Box::new(kind.as_str()));
-    }
-    if let Some(before) = filter.before {
-        bind("seq <", Box::new(before));
-    }
-    values.push(Box::new(rows(filter.limit.saturating_add(1))));
-    let wanted = if terms.is_empty() {
-        String::new()
-    } else {
-        format!("WHERE {}", terms.join(" AND "))
+    let Some(id) = &order.as_new else {
+        return match word("event state", &state, EventState::from_text)? {
+            EventState::Recorded => Ok(Replayed::Waits(EventSeq(seq))),
+            EventState::Settled => Ok(Replayed::Settled(run.as_deref().map(str::parse).transpose()?)),
+            EventState::Quarantined => {
+                db.prepare_cached(
+                    "UPDATE events SET state = 'recorded', outcome = NULL, settled_at = NULL WHERE seq = ?1",
+                )?
+                .execute([seq])?;
+                Ok(Replayed::TakenUp(EventSeq(seq)))
+            }
+        };
     };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events {index} {wanted} ORDER BY seq DESC LIMIT ?{}",
-        values.len()
-    );
-    (sql, values)
+    // Under a seed of its own the order may come twice.
+    if let Some(seq) = seq_of(db, id.as_str())? {
+        return Ok(Replayed::Fresh(EventSeq(seq)));
+    }
+    let envelope: String = db
+        .prepare_cached("SELECT envelope FROM events WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
+    let mut envelope: EventEnvelope = from_json("envelope", &envelope)?;
+    envelope.id = id.clone();
+    envelope.timestamp = order.at;
+    db.prepare_cached(
+        "INSERT INTO events (id, source, type, repo, sender, received_at, title, envelope, replay_of)
+         SELECT ?2, source, type, repo, sender, ?3, title, ?4, id FROM events WHERE seq = ?1",
+    )?
+    .execute(params![seq, id.as_str(), millis(order.at), json(&envelope)?])?;
+    let fresh = db.last_insert_rowid();
+    db.prepare_cached(
+        "INSERT INTO event_bodies (seq, format, body) SELECT ?2, format, body FROM event_bodies WHERE seq = ?1",
+    )?
+    .execute(params![seq, fresh])?;
+    chats::said_again(db, &order.id, id, order.at)?;
+    Ok(Replayed::Fresh(EventSeq(fresh)))
 }
 
 /// The place of an event in the order of acceptance.
@@ -266,5 +529,6 @@ fn stored(row: &Row<'_>) -> Result<StoredEvent, Fault> {
         outcome: get(row, "outcome")?,
         run: maybe_text(row, "run_id")?.map(str::parse).transpose()?,
         settled_at: maybe_time(get(row, "settled_at")?)?,
+        replay_of: maybe_text(row, "replay_of")?.map(str::parse).transpose()?,
     })
 }

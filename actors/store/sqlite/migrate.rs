@@ -54,6 +54,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "tokens",
         sql: include_str!("../migrations/0006_tokens.sql"),
     },
+    Migration {
+        version: 7,
+        name: "lists",
+        sql: include_str!("../migrations/0007_lists.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

@@ -17,6 +17,7 @@ mod migrate;
 mod noted;
 mod readers;
 mod runs;
+mod sessions;
 mod steps;
 mod tokens;
 mod writer;
@@ -46,19 +47,20 @@ use super::{Pending, Store};
 use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, AuditLine, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, IssuedToken, LiveSession,
-    MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered, RunRecord, RunStatus, RunSummary, StoredEffect,
-    StoredEvent, WebhookHealth,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq,
+    Execution, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered,
+    Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
 };
 use crate::messages::store::{
     ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
     EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
-    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListRuns, ListTokens, LoadRun, NoteTokenUse,
-    OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects,
-    ReadEvent, ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns,
-    Redeliver, ResultOf, RevokeToken, RevokedTokens, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect,
-    SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds,
-    UntoldEnds, WebhookStats,
+    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
+    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadHours, ReadLines, ReadSession, ReadTotals,
+    ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver,
+    ReplayEvent, ResultOf, RevokeToken, RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries,
+    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff,
+    TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -632,6 +634,42 @@ impl Store for SqliteStore {
 
     fn revoked_tokens(&self, order: RevokedTokens) -> Pending<Vec<(String, DateTime<Utc>)>> {
         self.read(move |db| tokens::revoked(db, order))
+    }
+
+    fn list_sessions(&self, order: ListSessions) -> Pending<(Page<ChatSession>, u64)> {
+        self.read(move |db| sessions::list(db, &order))
+    }
+
+    fn read_session(&self, order: ReadSession) -> Pending<Option<ChatSession>> {
+        self.read(move |db| sessions::one(db, &order))
+    }
+
+    fn read_lines(&self, order: ReadLines) -> Pending<Vec<ChatMessage>> {
+        self.read(move |db| sessions::lines(db, &order))
+    }
+
+    fn replay_event(&self, order: ReplayEvent) -> Pending<Replayed> {
+        self.write(move |db| events::replay(db, &order))
+    }
+
+    fn live_run_of(&self, order: LiveRunOf) -> Pending<Option<(RunId, RunStatus)>> {
+        self.read(move |db| runs::live_of(db, &order))
+    }
+
+    fn run_workflows(&self, _: RunWorkflows) -> Pending<Vec<String>> {
+        self.read(runs::workflows)
+    }
+
+    fn list_executions(&self, order: ListExecutions) -> Pending<Page<Execution>> {
+        self.read(move |db| steps::list(db, order))
+    }
+
+    fn read_hours(&self, order: ReadHours) -> Pending<Vec<HourCount>> {
+        self.read(move |db| counts::hours(db, order.since))
+    }
+
+    fn read_totals(&self, order: ReadTotals) -> Pending<Totals> {
+        self.read(move |db| counts::totals(db, order.live_since))
     }
 
     fn count_store(&self, _: CountStore) -> Pending<StoreCounts> {

@@ -13,10 +13,13 @@ use crate::domain::{
     Cause, DefinitionHash, EventSeq, NewRun, Opened, Overlap, Page, ReplyTo, RunFilter, RunId, RunRecord, RunStatus,
     RunSummary, Subject, TriggerType, WorkflowName,
 };
-use crate::messages::store::{EndRun, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns, TellEnds};
+use crate::messages::store::{EndRun, LiveRunOf, OpenRetry, RecoverRuns, SwitchWorkflow, TakeQueuedRuns, TellEnds};
 
 const SUMMARY: &str = "seq, id, workflow, subject, repo, number, status, current_phase, trigger_type, triggered_by,
     event_id, error, restart_count, created_at, started_at, ended_at";
+
+/// How far the order of acceptance and the order of times can be apart, in rows: as many orders may wait for the writer.
+pub(super) const DISORDER: i64 = 5_000;
 
 /// Keeps bundles that are not there yet.
 pub(super) fn keep_definitions(
@@ -357,7 +360,10 @@ fn record(db: &Connection, seq: i64) -> Result<RunRecord, Fault> {
 
 /// A page of runs, newest first. First the places are found in an index alone, then the rows of one page are read.
 pub(super) fn list(db: &Connection, filter: &RunFilter) -> Result<Page<RunSummary>, Fault> {
-    let statuses = wanted_statuses(filter);
+    let mut statuses = wanted_statuses(filter);
+    if statuses.is_empty() && filter.repo.is_some() && filter.workflow.is_some() {
+        statuses = RunStatus::ALL.to_vec();
+    }
     let end = filter.offset.saturating_add(filter.limit).saturating_add(1);
     // Several statuses are several walks along one index, each newest first, merged. One walk over all would have to sort.
     let walks: Vec<Option<RunStatus>> = if statuses.is_empty() {
@@ -413,8 +419,11 @@ pub(super) fn places_sql(
     let mut values: Vec<Value> = Vec::new();
     // Named for the same reason as in the list of events: from the fewest rows to the most.
     let index = match (&filter.repo, &filter.workflow, status) {
-        (Some(_), _, _) => "INDEXED BY runs_by_repo",
-        (None, Some(_), _) => "INDEXED BY runs_by_workflow",
+        (Some(_), Some(_), _) => "INDEXED BY runs_by_all",
+        (Some(_), None, Some(_)) => "INDEXED BY runs_by_repo_status",
+        (Some(_), None, None) => "INDEXED BY runs_by_repo",
+        (None, Some(_), Some(_)) => "INDEXED BY runs_by_workflow_status",
+        (None, Some(_), None) => "INDEXED BY runs_by_workflow",
         (None, None, Some(_)) => "INDEXED BY runs_by_status",
         (None, None, None) => "NOT INDEXED",
     };
@@ -434,7 +443,10 @@ pub(super) fn places_sql(
     if let Some(since) = filter.since {
         // Runs are opened about in the order of their times; this bound is where the walk may stop looking.
         bind(
-            "created_at >= ? AND seq >= (SELECT min(seq) FROM runs INDEXED BY runs_by_time WHERE created_at >= ?)",
+            &format!(
+                "created_at >= ? AND seq >= (SELECT seq FROM runs INDEXED BY runs_by_time
+                                             WHERE created_at >= ? ORDER BY created_at LIMIT 1) - {DISORDER}"
+            ),
             Value::Integer(millis(since)),
         );
     }
@@ -499,6 +511,30 @@ pub(super) fn total_sql(filter: &RunFilter) -> (String, Vec<Value>) {
         format!("SELECT ifnull(sum(n), 0) FROM run_counts {wanted}")
     };
     (sql, values)
+}
+
+/// The oldest live run of a workflow and a subject.
+pub(super) fn live_of(db: &Connection, order: &LiveRunOf) -> Result<Option<(RunId, RunStatus)>, Fault> {
+    let found: Option<(String, String)> = db
+        .prepare_cached(
+            "SELECT id, status FROM runs INDEXED BY runs_live
+             WHERE workflow = ?1 AND subject = ?2 AND ended_at IS NULL ORDER BY seq LIMIT 1",
+        )?
+        .query_row(params![order.workflow.as_str(), order.subject.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    found
+        .map(|(id, status)| Ok((id.parse()?, word("run status", &status, RunStatus::from_text)?)))
+        .transpose()
+}
+
+/// Workflows that ever ran.
+pub(super) fn workflows(db: &Connection) -> Result<Vec<String>, Fault> {
+    Ok(db
+        .prepare_cached("SELECT DISTINCT workflow FROM run_counts ORDER BY workflow")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?)
 }
 
 /// Workflows that are switched off.

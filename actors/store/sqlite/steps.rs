@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 
-use super::columns::{get, maybe_time, millis, text, time, word};
+use super::columns::{count, get, maybe_text, maybe_time, millis, rows, text, time, word};
 use super::fault::Fault;
 use super::{approvals, effects, runs};
-use crate::domain::{INTERRUPTED, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RunStatus, Step};
-use crate::messages::store::{RecordStep, StepTaken};
+use crate::domain::{
+    Execution, INTERRUPTED, Page, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RunStatus, Step, TriggerType,
+};
+use crate::messages::store::{ListExecutions, RecordStep, StepTaken};
 
 /// Writes steps with what is said about them, unless the run is over.
 pub(super) fn record(db: &Connection, order: &RecordStep) -> Result<StepTaken, Fault> {
@@ -143,6 +145,47 @@ pub(super) fn of(db: &Connection, run: i64) -> Result<Vec<PhaseRecord>, Fault> {
         phases.push(stored(row)?);
     }
     Ok(phases)
+}
+
+/// A page of the phase executions of all runs, newest first.
+pub(super) fn list(db: &Connection, order: ListExecutions) -> Result<Page<Execution>, Fault> {
+    let mut statement = db.prepare_cached(
+        "SELECT p.seq AS seq, r.id AS run, r.workflow AS workflow, r.repo AS repo, r.number AS number,
+                r.trigger_type AS trigger_type, p.phase AS phase, p.kind AS kind, p.attempt AS attempt,
+                p.status AS status, p.reason AS reason, p.exit_code AS exit_code, p.started_at AS started_at,
+                p.ended_at AS ended_at
+         FROM (SELECT seq FROM phase_executions WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2 OFFSET ?3) AS page
+         JOIN phase_executions p ON p.seq = page.seq JOIN runs r ON r.seq = p.run_seq
+         ORDER BY p.seq DESC",
+    )?;
+    let mut found = statement.query(params![
+        order.before.unwrap_or(i64::MAX),
+        rows(order.limit.saturating_add(1)),
+        rows(order.offset)
+    ])?;
+    let mut executions = Vec::new();
+    while let Some(row) = found.next()? {
+        let started_at = time(get(row, "started_at")?)?;
+        let finished_at = maybe_time(get(row, "ended_at")?)?;
+        executions.push(Execution {
+            id: get(row, "seq")?,
+            run_id: text(row, "run")?.parse()?,
+            workflow: text(row, "workflow")?.parse()?,
+            repo: maybe_text(row, "repo")?.map(str::parse).transpose()?,
+            issue_number: get::<Option<i64>>(row, "number")?.map(count),
+            trigger_type: word("trigger", text(row, "trigger_type")?, TriggerType::from_text)?,
+            phase: text(row, "phase")?.parse()?,
+            kind: get(row, "kind")?,
+            attempt: get(row, "attempt")?,
+            status: word("phase status", text(row, "status")?, PhaseStatus::from_text)?,
+            exit_code: get(row, "exit_code")?,
+            error: get(row, "reason")?,
+            started_at,
+            finished_at,
+            duration_ms: finished_at.map(|end| (end - started_at).num_milliseconds()),
+        });
+    }
+    Ok(Page::cut(executions, order.limit, |execution| execution.id))
 }
 
 fn stored(row: &Row<'_>) -> Result<PhaseRecord, Fault> {

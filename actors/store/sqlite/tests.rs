@@ -873,6 +873,34 @@ fn every_list_goes_along_an_index() {
                 None,
                 "USING COVERING INDEX runs_by_time (created_at>?)",
             ),
+            (
+                "workflow and status",
+                RunFilter {
+                    workflow: Some("build".into()),
+                    ..runs.clone()
+                },
+                Some(RunStatus::Queued),
+                "USING COVERING INDEX runs_by_workflow_status (workflow=? AND status=?",
+            ),
+            (
+                "repo and status",
+                RunFilter {
+                    repo: Some("a/b".into()),
+                    ..runs.clone()
+                },
+                Some(RunStatus::Queued),
+                "USING COVERING INDEX runs_by_repo_status (repo=? AND status=?",
+            ),
+            (
+                "repo, workflow and status",
+                RunFilter {
+                    repo: Some("a/b".into()),
+                    workflow: Some("build".into()),
+                    ..runs.clone()
+                },
+                Some(RunStatus::Queued),
+                "USING COVERING INDEX runs_by_all (repo=? AND workflow=? AND status=?",
+            ),
         ] {
             let (sql, values) = super::runs::places_sql(&filter, status, 51, 0);
             let values: Vec<&dyn rusqlite::ToSql> = values.iter().map(|value| value as &dyn rusqlite::ToSql).collect();
@@ -887,5 +915,5 @@ fn every_list_goes_along_an_index() {
             holds(&format!("total of runs by {what}"), &sql, &values, expected);
         }
     }
-    assert_eq!(seen, 2 * (7 + 2 * 5));
+    assert_eq!(seen, 2 * (7 + 2 * 8));
 }

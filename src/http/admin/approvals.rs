@@ -9,7 +9,7 @@ use actors::messages::store::{Answer, Decide, ListApprovals, LoadRun, ReadApprov
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{PAGE_LIMIT, audit, one_of, page_size};
+use super::{PAGE_LIMIT, audit, cursor, one_of, page_size};
 use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
@@ -19,8 +19,8 @@ use crate::http::server::{HttpDoors, HttpShared};
 pub(crate) struct ListQuery {
     status: Option<String>,
     run: Option<String>,
-    before: Option<i64>,
-    limit: Option<usize>,
+    before: Option<String>,
+    limit: Option<String>,
 }
 
 /// `?status&run&before&limit` → `{approvals, next}`, newest first. Without `status` and `run` those that are pending, `all`
@@ -50,8 +50,8 @@ pub(crate) async fn list(
     let filter = ApprovalFilter {
         status,
         run,
-        before: query.before,
-        limit: page_size(query.limit, PAGE_LIMIT)?,
+        before: cursor(query.before.as_ref())?,
+        limit: page_size(query.limit.as_ref(), PAGE_LIMIT)?,
     };
     let page = doors.list_approvals.send(ListApprovals(filter)).await??;
     Ok(HttpResponse::Ok().json(json!({ "approvals": page.items, "next": page.next })))

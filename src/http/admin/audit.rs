@@ -21,7 +21,7 @@ pub(crate) struct ListQuery {
     target: Option<String>,
     since: Option<String>,
     until: Option<String>,
-    limit: Option<usize>,
+    limit: Option<String>,
     cursor: Option<i64>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) async fn list(
         since: instant("since", given(query.since))?,
         until: instant("until", given(query.until))?,
         before: query.cursor,
-        limit: page_size(query.limit, PAGE)?,
+        limit: page_size(query.limit.as_ref(), PAGE)?,
     };
     let page = doors.list_audit.send(ListAudit(filter)).await??;
     Ok(HttpResponse::Ok().json(json!({ "audit": page.items, "nextCursor": page.next })))

@@ -1,17 +1,19 @@
 //! `/admin/api/workflow-runs`: list, detail, phases, cancel, retry.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::{Opened, RunFilter, RunId, RunRecord, RunStatus, TriggerType};
 use actors::messages::dispatch::RetryRun;
+use actors::messages::library::ReadWorkflows;
 use actors::messages::runs::CancelRun;
-use actors::messages::store::{EffectsOf, ListRuns, LoadRun};
-use chrono::{DateTime, Utc};
+use actors::messages::store::{EffectsOf, ListExecutions, ListRuns, LoadRun, RunWorkflows};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{audit, page_size};
+use super::{MOST_SKIPPED, audit, cursor, instant, page_size, whole, words};
 use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
@@ -20,15 +22,18 @@ use crate::http::server::{HttpDoors, HttpShared};
 /// Rows of a page of runs unless the caller says otherwise, as in the original.
 const PAGE: usize = 20;
 
+/// Rows of a page of phase executions unless the caller says otherwise, as in the original.
+const EXECUTIONS: usize = 100;
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
     workflow: Option<String>,
     status: Option<String>,
-    since: Option<DateTime<Utc>>,
+    since: Option<String>,
     repo: Option<String>,
-    before: Option<i64>,
-    offset: Option<usize>,
-    limit: Option<usize>,
+    before: Option<String>,
+    offset: Option<String>,
+    limit: Option<String>,
 }
 
 /// `?limit(1..200,20)&offset&before&since&workflow&repo&status` (`active`, or a comma list) → `{workflowRuns, total, next}`.
@@ -40,16 +45,47 @@ pub(crate) async fn list(
         .map_err(|error| Problem::bad_request(error.to_string()))?
         .into_inner();
     let filter = RunFilter {
-        workflow: query.workflow,
+        workflow: words("workflow", query.workflow.as_ref())?,
         statuses: statuses(query.status.as_deref().unwrap_or_default())?,
-        since: query.since,
-        repo: query.repo,
-        before: query.before,
-        offset: query.offset.unwrap_or(0),
-        limit: page_size(query.limit, PAGE)?,
+        since: instant("since", query.since.as_ref())?,
+        repo: words("repo", query.repo.as_ref())?,
+        before: cursor(query.before.as_ref())?,
+        offset: whole("offset", query.offset.as_ref(), 0..=MOST_SKIPPED)?.unwrap_or(0),
+        limit: page_size(query.limit.as_ref(), PAGE)?,
     };
     let (page, total) = doors.list_runs.send(ListRuns(filter)).await??;
     Ok(HttpResponse::Ok().json(json!({ "workflowRuns": page.items, "total": total, "next": page.next })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExecutionsQuery {
+    before: Option<String>,
+    offset: Option<String>,
+    limit: Option<String>,
+}
+
+/// `?limit(1..200,100)&offset&before` → `{executions, next}`: the phase executions of all runs, newest first, without output.
+pub(crate) async fn all_executions(
+    query: Result<Query<ExecutionsQuery>, actix_web::Error>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let order = ListExecutions {
+        before: cursor(query.before.as_ref())?,
+        offset: whole("offset", query.offset.as_ref(), 0..=MOST_SKIPPED)?.unwrap_or(0),
+        limit: page_size(query.limit.as_ref(), EXECUTIONS)?,
+    };
+    let page = doors.desk.executions.send(order).await??;
+    Ok(HttpResponse::Ok().json(json!({ "executions": page.items, "next": page.next })))
+}
+
+/// `{workflowNames}`: of all workflows that there are or that ever ran, sorted.
+pub(crate) async fn workflow_names(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
+    let ran = doors.desk.run_workflows.send(RunWorkflows).await??;
+    let shelf = doors.workflows.send(ReadWorkflows).await?;
+    let there = shelf.workflows.iter().map(|workflow| workflow.name.to_string());
+    let names: BTreeSet<String> = ran.into_iter().chain(there).collect();
+    Ok(HttpResponse::Ok().json(json!({ "workflowNames": names })))
 }
 
 fn statuses(text: &str) -> Result<Vec<RunStatus>, Problem> {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Bytes, Data, Path, ReqData};
+use actix_web::http::header::X_CONTENT_TYPE_OPTIONS;
+use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::{Mistake, Workflow};
-use actors::messages::library::{ReadWorkflows, Shelf};
+use actors::messages::library::{ReadPrompts, ReadWorkflows, Shelf};
 use actors::messages::store::{SwitchWorkflow, SwitchedOff};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::audit;
@@ -37,12 +39,16 @@ pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem
 pub(crate) async fn one(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (shelf, off) = read(&doors).await?;
     let workflow = find(&shelf, &name)?;
-    let mut answer = summary(workflow, &shelf, &off);
+    Ok(HttpResponse::Ok().json(json!({ "workflow": whole(workflow, &shelf, &off) })))
+}
+
+fn whole(workflow: &Workflow, shelf: &Shelf, off: &BTreeSet<String>) -> Value {
+    let mut answer = summary(workflow, shelf, off);
     answer["variables"] = json!(workflow.variables);
     answer["definition"] = json!({ "phases": veiled(workflow).phases });
     answer["yaml"] = yaml_of(workflow).into();
     answer["diagram"] = json!(workflow.diagram());
-    Ok(HttpResponse::Ok().json(json!({ "workflow": answer })))
+    answer
 }
 
 /// The file, as text.
@@ -50,6 +56,84 @@ pub(crate) async fn yaml(name: Path<String>, doors: Data<HttpDoors>) -> Result<H
     let shelf = doors.workflows.send(ReadWorkflows).await?;
     let text = yaml_of(find(&shelf, &name)?);
     Ok(HttpResponse::Ok().content_type("text/yaml; charset=utf-8").body(text))
+}
+
+/// `{workflow, prompts, skills}`: what [`one`] answers, with the texts of all prompts by their paths and of all skills by
+/// their names beside it.
+pub(crate) async fn full(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
+    let (shelf, off) = read(&doors).await?;
+    let workflow = find(&shelf, &name)?;
+    let skills: BTreeMap<&str, &str> = skills(workflow).collect();
+    let order = ReadPrompts {
+        workflow: workflow.name.to_string(),
+    };
+    let prompts = doors.desk.prompts.send(order).await?.unwrap_or_default();
+    Ok(HttpResponse::Ok().json(json!({
+        "workflow": whole(workflow, &shelf, &off), "prompts": prompts, "skills": skills,
+    })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PromptQuery {
+    path: Option<String>,
+}
+
+/// `?path=prompts/…` → the prompt's text, as new runs get it. Only what the workflow's file names is found: no path is
+/// looked up in a folder.
+pub(crate) async fn prompt(
+    name: Path<String>,
+    query: Result<Query<PromptQuery>, actix_web::Error>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let path = query.path.as_deref().unwrap_or_default();
+    let parts = || path.split('/').skip(1);
+    if !path.starts_with("prompts/") || parts().any(|part| matches!(part, "" | "." | "..")) || path.contains('\\') {
+        return Err(Problem::bad_request(
+            "path must be that of a prompt, such as prompts/triage.md",
+        ));
+    }
+    let shelf = doors.workflows.send(ReadWorkflows).await?;
+    let workflow = find(&shelf, &name)?.name.to_string();
+    let prompts = doors
+        .desk
+        .prompts
+        .send(ReadPrompts { workflow })
+        .await?
+        .unwrap_or_default();
+    let text = prompts
+        .get(path)
+        .ok_or_else(|| Problem::not_found("prompt not found"))?;
+    Ok(plain(text))
+}
+
+/// The text of a skill that some workflow has. Only what was loaded is found.
+pub(crate) async fn skill(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
+    let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(clean) {
+        return Err(Problem::bad_request(
+            "a skill's name has letters, digits, '-', '_' and '.'",
+        ));
+    }
+    let shelf = doors.workflows.send(ReadWorkflows).await?;
+    let mut all = shelf.workflows.iter().flat_map(|workflow| skills(workflow));
+    let (_, text) = all
+        .find(|(known, _)| *known == name.as_str())
+        .ok_or_else(|| Problem::not_found("skill not found"))?;
+    Ok(plain(text))
+}
+
+fn skills(workflow: &Workflow) -> impl Iterator<Item = (&str, &str)> {
+    let all = workflow.phases.iter().flat_map(|phase| &phase.skills);
+    all.map(|skill| (skill.name.as_str(), &*skill.text))
+}
+
+/// A text that no browser takes for a page.
+fn plain(text: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(text.to_owned())
 }
 
 /// `{enabled}` → `{name, enabled}`. A workflow that is off starts no run, whoever asks; runs that are there go on.

@@ -105,7 +105,7 @@ pub(crate) struct ListQuery {
     state: Option<String>,
     method: Option<String>,
     before: Option<i64>,
-    limit: Option<usize>,
+    limit: Option<String>,
 }
 
 /// `?state&method&before&limit` → `{tokens, next}`, the latest first: those that are worth something, or with `state=all` every
@@ -127,7 +127,7 @@ pub(crate) async fn list(
         live_at,
         method: query.method.filter(|method| !method.is_empty()),
         before: query.before,
-        limit: page_size(query.limit, PAGE_LIMIT)?,
+        limit: page_size(query.limit.as_ref(), PAGE_LIMIT)?,
     };
     let page = doors.list_tokens.send(ListTokens(filter)).await??;
     Ok(HttpResponse::Ok().json(json!({ "tokens": page.items, "next": page.next })))

@@ -38,6 +38,7 @@ pub(crate) async fn list(visit: Visit, asked: Query<Asked>) -> Result<Sheet, Pro
         sender: given(&asked.sender),
         before: asked.before,
         limit: PAGE,
+        ..EventFilter::default()
     };
     let narrowed = filter.repo.is_some() || filter.kind.is_some() || filter.state.is_some() || filter.sender.is_some();
     let page = visit.doors.list_events.send(ListEvents(filter)).await??;
