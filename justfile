@@ -10,6 +10,14 @@ check:
 dev:
     cargo run -- demo
 
+# The dashboard in the browser of this machine; pictures of its pages go to target/screenshots.
+browser:
+    cargo build
+    mkdir -p target/browser
+    cp tests/browser/package.json tests/browser/package-lock.json target/browser/
+    cd target/browser && npm ci --no-audit --no-fund
+    node --test-reporter=spec tests/browser/dashboard.mjs target/debug/firstlight
+
 # The whole service against its ceilings; release build.
 bench:
     cargo bench --bench service

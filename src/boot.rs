@@ -17,6 +17,7 @@ use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
 use actors::house::{Belfry, Bells};
 use actors::library::LibraryRules;
+use actors::messages::store::RevokedTokens;
 use actors::messaging::AllowedUsers;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
@@ -27,12 +28,13 @@ use actors::store::sqlite::{SqliteOptions, SqliteStore};
 use actors::system::{Integrations, StateAlone, System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
+use url::Url;
 
 use crate::doors;
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, Tokens, TrustedProxies, collect_metrics};
+use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics};
 use crate::secrets::SecretsFolder;
-use crate::settings::{self, Loaded, Settings};
-use crate::tools::ToolDoors;
+use crate::settings::{self, HttpUrl, Loaded, OAuthScope, Settings, Word};
+use crate::tools::{Scope, ToolDoors};
 
 /// Why the house did not open.
 #[derive(Debug)]
@@ -195,10 +197,14 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     };
     let system = System::start(store.clone(), config, &clock, &bells).await?;
 
+    let revoked = store
+        .revoked_tokens(RevokedTokens { at: clock.now() })
+        .await
+        .context("cannot read which tokens were revoked")?;
     let mut shared = HttpShared::new(
         !settings.github.webhook_secret.is_empty(),
         BodyBudget::new(usize::try_from(settings.server.body_budget.bytes()).unwrap_or(usize::MAX)),
-        Admin::new(password, Tokens::new(&admin_secret)),
+        Admin::new(password, Tokens::new(&admin_secret)).without(revoked),
         settings
             .routes
             .github
@@ -212,6 +218,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     );
     shared.metrics_public = settings.metrics.public;
     shared.changes = changes;
+    shared.sign_in = sign_in(settings);
     shared.config = loaded.layers();
     shared.public_url = settings.server.public_url.as_ref().map(|url| url.url().clone());
     let shared = Arc::new(shared);
@@ -418,6 +425,77 @@ fn take(state_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// How one may sign in besides the password: whatever has both halves of its account and says who is let in.
+fn sign_in(settings: &Settings) -> SignIn {
+    let admin = &settings.admin;
+    let (github, slack) = (&settings.github.api_url, &settings.slack.api_url);
+    let app = |provider,
+               (id, secret),
+               redirect: &Option<HttpUrl>,
+               allowed: &Option<Word>,
+               (web_url, api): (Url, &HttpUrl)| {
+        let back = || {
+            let home = settings.server.public_url.as_ref()?.url();
+            let base = home.path().trim_end_matches('/');
+            home.join(&format!("{base}/admin/api/oauth/{provider}/callback")).ok()
+        };
+        let (id, secret): (&Option<String>, &Option<Secret>) = (id, secret);
+        Some(OAuthApp {
+            client_id: id.clone()?,
+            client_secret: secret.clone()?,
+            redirect_uri: redirect.as_ref().map(|url| url.url().clone()).or_else(back)?,
+            allowed: allowed.as_ref()?.to_string(),
+            web_url,
+            api_url: api.url().clone(),
+        })
+    };
+    // An Enterprise server has its API at /api/v3, Slack at /api.
+    let pages = |set: &Option<HttpUrl>, api: &HttpUrl, suffix| match set {
+        Some(url) => url.url().clone(),
+        None => pages_of(api.url(), suffix),
+    };
+    let sign_in = SignIn {
+        github: app(
+            "github",
+            (&admin.github_oauth_client_id, &admin.github_oauth_client_secret),
+            &admin.github_oauth_redirect_uri,
+            &admin.github_allowed_org,
+            (pages(&admin.github_oauth_web_url, github, "/api/v3"), github),
+        ),
+        slack: app(
+            "slack",
+            (&admin.slack_oauth_client_id, &admin.slack_oauth_client_secret),
+            &admin.slack_oauth_redirect_uri,
+            &admin.slack_allowed_workspace,
+            (pages(&admin.slack_oauth_web_url, slack, "/api"), slack),
+        ),
+        scope: match admin.oauth_scope {
+            OAuthScope::Read => Scope::Read,
+            OAuthScope::Operate => Scope::Operate,
+            OAuthScope::Admin => Scope::Admin,
+        },
+    };
+    if sign_in.github.as_ref().is_some_and(|app| app.allowed == "*") {
+        tracing::warn!(
+            "everybody on GitHub may sign in: set GITHUB_ALLOWED_ORG (admin.github_allowed_org) to an organisation"
+        );
+    }
+    sign_in
+}
+
+/// Where the pages are that belong to an API.
+fn pages_of(api: &Url, suffix: &str) -> Url {
+    let mut url = api.clone();
+    if url.host_str() == Some("api.github.com") {
+        // A plain name is always taken.
+        let _ = url.set_host(Some("github.com"));
+    }
+    let path = url.path().trim_end_matches('/');
+    let path = path.strip_suffix(suffix).unwrap_or(path).to_owned();
+    url.set_path(&path);
+    url
+}
+
 fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> HttpDoor {
     let rules = GithubRules {
         keys: SignatureKeys::new(&settings.github.webhook_secret),
@@ -562,4 +640,24 @@ fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
         _ => Credentials::None,
     };
     Ok(GithubClientConfig::new(github.api_url.url().clone(), credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_of_a_provider_are_where_its_api_says() {
+        let table = [
+            ("https://api.github.com", "/api/v3", "https://github.com/"),
+            ("https://git.example.com/api/v3", "/api/v3", "https://git.example.com/"),
+            ("https://example.com/git/api/v3", "/api/v3", "https://example.com/git"),
+            ("https://slack.com/api", "/api", "https://slack.com/"),
+            ("http://127.0.0.1:9", "/api/v3", "http://127.0.0.1:9/"),
+        ];
+        for (api, suffix, pages) in table {
+            let api: Url = api.parse().expect("a URL");
+            assert_eq!(pages_of(&api, suffix).as_str(), pages);
+        }
+    }
 }

@@ -53,6 +53,7 @@ impl SecretsFolder {
                     "{} is empty; remove it to have a new one made",
                     path.display()
                 );
+                narrow(&path)?;
                 return Ok(Secret::new(text));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -66,6 +67,18 @@ impl SecretsFolder {
         }
         Ok(Secret::new(secret))
     }
+}
+
+/// Takes the file away from everybody but its owner, if somebody has opened it to others.
+fn narrow(path: &Path) -> anyhow::Result<()> {
+    let unknown = || format!("cannot see who may read {}", path.display());
+    let mode = fs::metadata(path).with_context(unknown)?.permissions().mode();
+    if mode & !FILE_MODE & 0o777 != 0 {
+        tracing::warn!(file = %path.display(), "others could read this secret; only its owner can now");
+        fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))
+            .with_context(|| format!("cannot narrow the mode of {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -114,6 +127,17 @@ mod tests {
             .expect("given");
         assert_eq!(secret.expose(), "mine");
         assert!(!state.path().join("secrets/admin_password").exists());
+    }
+
+    #[test]
+    fn a_file_that_was_opened_to_others_is_closed_again() {
+        let state = tempfile::tempdir().expect("a folder");
+        let folder = SecretsFolder::open(state.path()).expect("a fresh folder");
+        let path = state.path().join("secrets/admin_password");
+        fs::write(&path, "mine").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("opened");
+        assert_eq!(folder.obtain("admin_password", None).expect("kept").expose(), "mine");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

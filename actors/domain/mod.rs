@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod audit;
 mod change;
 mod chat;
 mod cron;
@@ -19,9 +20,11 @@ mod run;
 mod runtime;
 mod secret;
 mod tally;
+mod token;
 mod workflow;
 
 pub use approval::*;
+pub use audit::*;
 pub use change::*;
 pub use chat::*;
 pub use cron::*;
@@ -40,4 +43,5 @@ pub use run::*;
 pub use runtime::*;
 pub use secret::*;
 pub use tally::*;
+pub use token::*;
 pub use workflow::*;

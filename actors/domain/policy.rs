@@ -220,7 +220,10 @@ pub fn judge(question: Question<'_>, given: Given<'_>) -> Verdict {
     if !rules.admit(by) {
         return Verdict::Refused(format!("{name} may not answer this; {} may", rules.who()));
     }
-    if rules.not_requester && same(name, question.requested_by) {
+    // Who signed in with Slack asks by their id there.
+    let by_id = by.slack_id.as_ref().map(|id| format!("slack:{id}"));
+    let asked = same(name, question.requested_by) || by_id.is_some_and(|id| id == question.requested_by);
+    if rules.not_requester && asked {
         return Verdict::Refused(format!("{name} asked for this run, and somebody else has to answer"));
     }
     if let Some(deadline) = rules.deadline
@@ -345,6 +348,11 @@ mod tests {
             votes: &[],
         };
         let (ann, bob, clock) = (github("ann", "OWNER"), github("bob", "OWNER"), Responder::deadline());
+        let (one, other) = (slack("Krane", "U1"), slack("Krane", "U2"));
+        let from_slack = Question {
+            requested_by: "slack:U1",
+            ..question
+        };
         let given = Given {
             decision: Decision::Approved,
             by: &bob,
@@ -359,6 +367,12 @@ mod tests {
                 Given { by: &ann, ..given },
                 Some("ann asked for this run, and somebody else has to answer"),
             ),
+            (
+                from_slack,
+                Given { by: &one, ..given },
+                Some("Krane asked for this run, and somebody else has to answer"),
+            ),
+            (from_slack, Given { by: &other, ..given }, None),
             (
                 question,
                 Given { at: at(100), ..given },

@@ -7,13 +7,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, ChatMessage, ChatPlace, ChatSession, ChatThread, CronFiring,
-    CronOverride, CronState, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter, DeliveryId,
-    DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution, FiringSeq,
-    FiringState, HourCount, LiveSession, MessageRecorded, NewEffect, NewEvent, NewFiring, NewRun, Opened, Page,
-    PhaseRecord, RawBody, Recorded, Redelivered, Replayed, Responder, RunFilter, RunId, RunRecord, RunStatus,
-    RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject, TargetSettled, Totals,
-    WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
+    Approval, ApprovalFilter, ApprovalId, AttemptOutcome, AuditFilter, AuditLine, ChatMessage, ChatPlace, ChatSession,
+    ChatThread, CronFiring, CronOverride, CronState, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter,
+    DeliveryId, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution,
+    FiringSeq, FiringState, HourCount, IssuedToken, LiveSession, MessageRecorded, NewEffect, NewEvent, NewFiring,
+    NewRun, NewToken, Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Replayed, Responder, RunFilter, RunId,
+    RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject,
+    TargetSettled, TokenFilter, Totals, WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -814,6 +814,63 @@ pub struct RecordAudit {
     /// `ok`, or why it was refused.
     pub result: String,
     /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// List the audit log, newest first.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Page<AuditLine>>")]
+pub struct ListAudit(pub AuditFilter);
+
+/// Keep a token that is handed out, so that it can be named and taken back. Never the token itself.
+///
+/// Sender: sign-in, and the route that makes tokens. Handler: the store. Answer: done; one of this id that is there stays as it is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct KeepToken(pub NewToken);
+
+/// List the tokens that were handed out, the latest first.
+///
+/// Sender: API, dashboard, CLI. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Page<IssuedToken>>")]
+pub struct ListTokens(pub TokenFilter);
+
+/// Take a token back.
+///
+/// Sender: API, dashboard, CLI, and whoever signs out. Handler: the store. Answer: the token, if there is one of this id.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Option<IssuedToken>>")]
+pub struct RevokeToken {
+    /// Its id.
+    pub id: String,
+    /// Who wants it so.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Note that a token was seen. Coarse: at most once in ten minutes for each.
+///
+/// Sender: the guard of the API. Handler: the store. Answer: done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct NoteTokenUse {
+    /// Its id.
+    pub id: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Read which tokens were taken back before they ran out.
+///
+/// Sender: boot. Handler: the store. Answer: their ids, each with the instant when it runs out.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<(String, DateTime<Utc>)>>")]
+pub struct RevokedTokens {
+    /// Those that have run out at this instant are left out.
     pub at: DateTime<Utc>,
 }
 

@@ -12,24 +12,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow,
-    EffectSeq, Execution, FiringSeq, HourCount, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded,
-    Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
-    WholeFiring,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
-    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestFirings, LatestThreads, ListApprovals,
-    ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions, LiveRunOf, LoadRun, OpenFirings,
-    OpenGates, OpenRetry, OpenRuns, OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
-    ReadDueEffects, ReadEvent, ReadFiring, ReadHours, ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit,
-    RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent,
-    ResultOf, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
-    Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
+    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
+    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
+    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
+    StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
     WebhookStats,
 };
 
@@ -206,6 +208,18 @@ orders! {
     keep_answer(KeepAnswer) -> ();
     /// Writes a line of the audit log.
     record_audit(RecordAudit) -> ();
+    /// Lists the audit log, newest first.
+    list_audit(ListAudit) -> Page<AuditLine>;
+    /// Keeps a token that is handed out.
+    keep_token(KeepToken) -> ();
+    /// Lists tokens, the latest first.
+    list_tokens(ListTokens) -> Page<IssuedToken>;
+    /// Takes a token back.
+    revoke_token(RevokeToken) -> Option<IssuedToken>;
+    /// Notes that a token was seen.
+    note_token_use(NoteTokenUse) -> ();
+    /// Reads which tokens were taken back before they ran out.
+    revoked_tokens(RevokedTokens) -> Vec<(String, DateTime<Utc>)>;
     /// Reads what happened, by the hour.
     read_hours(ReadHours) -> Vec<HourCount>;
     /// Reads how much there is.

@@ -91,6 +91,8 @@ suite! {
     a_webhook_that_only_failed_for_days_is_switched_off_with_a_notice,
     a_hundred_thousand_deliveries_do_not_make_the_look_slow,
     an_idempotency_key_is_claimed_answered_and_forgotten,
+    a_token_is_kept_listed_seen_and_taken_back_once,
+    the_audit_log_is_listed_by_each_filter_page_by_page,
     a_chat_message_its_conversation_and_its_line_are_one_order,
     a_conversation_falls_silent_and_is_ended_by_word,
     the_threads_of_the_latest_conversations_are_known_with_their_last_message,
@@ -3014,6 +3016,205 @@ mod claims {
         let day = 24 * 60 * 60;
         assert_eq!(claim("r1", day).await, answered);
         assert_eq!(claim("r2", day + 1).await, Claimed::Act, "after a day it is forgotten");
+    }
+
+    pub(super) async fn a_token_is_kept_listed_seen_and_taken_back_once(ground: impl Ground) {
+        let token = |id: &str, method: &str, days: i64| NewToken {
+            id: id.into(),
+            who: "ann".into(),
+            method: method.into(),
+            label: (method == "token").then(|| "ci".into()),
+            scope: "operate".into(),
+            created_at: at(0),
+            expires_at: at(days * 86_400),
+        };
+        let all = TokenFilter {
+            live_at: None,
+            method: None,
+            before: None,
+            limit: 2,
+        };
+        let house = House::at(&ground).await;
+        for new in [
+            token("a", "session", 1),
+            token("b", "token", 90),
+            token("c", "password", 7),
+            token("b", "other", 1),
+        ] {
+            house.0.keep_token(KeepToken(new)).await.expect("kept");
+        }
+        let list = async |filter: &TokenFilter| house.0.list_tokens(ListTokens(filter.clone())).await.expect("listed");
+        let ids = |page: &Page<IssuedToken>| page.items.iter().map(|token| token.id.clone()).collect::<Vec<_>>();
+        let page = list(&all).await;
+        assert_eq!(ids(&page), ["c", "b"]);
+        assert_eq!(
+            page.items[1].label.as_deref(),
+            Some("ci"),
+            "the first one of an id stays"
+        );
+        let before = page.next;
+        assert_eq!(ids(&list(&TokenFilter { before, ..all.clone() }).await), ["a"]);
+        let method = Some("token".to_owned());
+        assert_eq!(ids(&list(&TokenFilter { method, ..all.clone() }).await), ["b"]);
+
+        let seen = |second| NoteTokenUse {
+            id: "b".into(),
+            at: at(second),
+        };
+        for second in [50, 40] {
+            house.0.note_token_use(seen(second)).await.expect("noted");
+        }
+        let revoke = |id: &str, by: &str, second| RevokeToken {
+            id: id.into(),
+            by: by.into(),
+            at: at(second),
+        };
+        assert_eq!(
+            house.0.revoke_token(revoke("x", "eve", 60)).await.expect("answered"),
+            None
+        );
+        house.0.revoke_token(revoke("a", "bob", 60)).await.expect("answered");
+        for by in ["bob", "eve"] {
+            let token = house
+                .0
+                .revoke_token(revoke("b", by, 60))
+                .await
+                .expect("answered")
+                .expect("there");
+            assert_eq!((token.last_used_at, token.revoked_at), (Some(at(50)), Some(at(60))));
+            assert_eq!(token.revoked_by.as_deref(), Some("bob"), "who did it first");
+        }
+        let live = TokenFilter {
+            live_at: Some(at(61)),
+            ..all.clone()
+        };
+        assert_eq!(ids(&list(&live).await), ["c"]);
+        let revoked = |second| house.0.revoked_tokens(RevokedTokens { at: at(second) });
+        assert_eq!(
+            revoked(86_400).await.expect("read"),
+            [("b".to_owned(), at(90 * 86_400))],
+            "the other has run out"
+        );
+        let late = NewToken {
+            created_at: at(40 * 86_400),
+            ..token("d", "token", 100)
+        };
+        house.0.keep_token(KeepToken(late)).await.expect("kept");
+        let rest = TokenFilter { limit: 9, ..all };
+        assert_eq!(
+            ids(&list(&rest).await),
+            ["d", "b"],
+            "what ran out thirty days ago is forgotten"
+        );
+    }
+
+    pub(super) async fn the_audit_log_is_listed_by_each_filter_page_by_page(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..10 {
+            let line = RecordAudit {
+                who: if n % 2 == 0 { "ann" } else { "bob" }.into(),
+                from: "127.0.0.1".into(),
+                action: if n < 5 { "login" } else { "run" }.into(),
+                target: format!("t{n}"),
+                result: "ok".into(),
+                // The clock goes back now and then.
+                at: at(if n == 6 { 4 } else { n }),
+            };
+            house.0.record_audit(line).await.expect("written");
+        }
+        let all = AuditFilter {
+            who: None,
+            action: None,
+            target: None,
+            since: None,
+            until: None,
+            before: None,
+            limit: 4,
+        };
+        let seqs = async |filter: AuditFilter| {
+            let page = house.0.list_audit(ListAudit(filter)).await.expect("listed");
+            (page.items.iter().map(|line| line.seq).collect::<Vec<_>>(), page.next)
+        };
+        assert_eq!(seqs(all.clone()).await, (vec![10, 9, 8, 7], Some(7)));
+        assert_eq!(
+            seqs(AuditFilter {
+                before: Some(3),
+                ..all.clone()
+            })
+            .await,
+            (vec![2, 1], None)
+        );
+        let table = [
+            (
+                AuditFilter {
+                    who: Some("bob".into()),
+                    before: Some(6),
+                    ..all.clone()
+                },
+                vec![4, 2],
+            ),
+            (
+                AuditFilter {
+                    action: Some("run".into()),
+                    who: Some("ann".into()),
+                    ..all.clone()
+                },
+                vec![9, 7],
+            ),
+            (
+                AuditFilter {
+                    target: Some("t3".into()),
+                    ..all.clone()
+                },
+                vec![4],
+            ),
+            (
+                AuditFilter {
+                    since: Some(at(8)),
+                    ..all.clone()
+                },
+                vec![10, 9],
+            ),
+            (
+                AuditFilter {
+                    until: Some(at(2)),
+                    ..all.clone()
+                },
+                vec![2, 1],
+            ),
+            (
+                AuditFilter {
+                    since: Some(at(4)),
+                    until: Some(at(6)),
+                    ..all.clone()
+                },
+                vec![7, 6, 5],
+            ),
+            (
+                AuditFilter {
+                    since: Some(at(100_000)),
+                    ..all.clone()
+                },
+                vec![],
+            ),
+            (
+                AuditFilter {
+                    until: Some(at(-100_000)),
+                    ..all.clone()
+                },
+                vec![],
+            ),
+            (
+                AuditFilter {
+                    who: Some("eve".into()),
+                    ..all.clone()
+                },
+                vec![],
+            ),
+        ];
+        for (filter, expected) in table {
+            assert_eq!(seqs(filter.clone()).await, (expected, None), "{filter:?}");
+        }
     }
 
     pub(super) async fn a_chat_message_its_conversation_and_its_line_are_one_order(ground: impl Ground) {

@@ -14,6 +14,7 @@ mod notify;
 mod send;
 mod serve;
 mod slack;
+mod tokens;
 mod webhooks;
 
 use std::path::PathBuf;
@@ -68,6 +69,9 @@ enum Command {
     /// Sign in: turn the password into a token and keep it for the other commands
     #[command(after_help = "Examples:\n  firstlight login\n  firstlight login --scope read --print < password.txt")]
     Login(login::LoginArgs),
+    /// Tokens for programs and agents: make, list and revoke them
+    #[command(subcommand, after_help = "Example:\n  firstlight tokens create ci --scope operate")]
+    Tokens(tokens::TokensCommand),
     /// Webhooks: the endpoints that hear of events
     #[command(
         subcommand,
@@ -98,8 +102,11 @@ enum Command {
     /// Help to connect a Slack workspace
     #[command(subcommand, after_help = "Example:\n  firstlight slack manifest")]
     Slack(slack::SlackCommand),
-    /// Prove that the audit log was not changed
-    #[command(subcommand, after_help = "Example:\n  firstlight audit verify")]
+    /// Show the audit log, or prove that it was not changed
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  firstlight audit list --who ann\n  firstlight audit verify"
+    )]
     Audit(audit::AuditCommand),
     /// Copy the database, the integrations and the secrets into a new folder; the service may run meanwhile
     #[command(after_help = "Example:\n  firstlight backup --to /var/backups/firstlight/monday")]
@@ -150,6 +157,7 @@ pub fn main() -> ExitCode {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
         Command::Login(args) => login::run(&args, &sources),
+        Command::Tokens(command) => tokens::run(&command, &sources),
         Command::Webhooks(command) => webhooks::run(&command, &sources),
         Command::Crons(command) => crons::run(&command, &sources),
         Command::Deliveries(command) => deliveries::run(&command, &sources),

@@ -1,5 +1,6 @@
 //! How the story is told: one line per thing that happened, with its time since the delivery was sent. Asks nobody.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::Context;
@@ -101,8 +102,18 @@ pub(super) fn tell_reply(teller: &Teller, github: &GithubStandIn, number: u64, c
 /// Where a curious reader goes on.
 pub(super) fn tell_further(base: &str, folder: &Path, delivery: &str, run: &str) {
     let password = folder.join("state/secrets/admin_password");
+    // A password is shown to a person, and kept out of files that output is sent into.
+    let shown = match std::fs::read_to_string(&password) {
+        Ok(shown) if std::io::stdout().is_terminal() => shown.trim().to_owned(),
+        _ => format!("in {}", password.display()),
+    };
     println!(
         "
+Open the dashboard and see what happened to the event, and what it led to:
+
+    {base}/admin/runs/{run}
+    password: {shown}
+
 Look further (the log is in {log}):
 
     TOKEN=$(curl -s {base}/admin/api/login -d \"{{\\\"password\\\":\\\"$(cat {password})\\\"}}\" | cut -d'\"' -f4)

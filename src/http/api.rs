@@ -8,7 +8,7 @@ use actors::messages::dispatch::{DispatchWorkflow, NotDispatched};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::idempotency;
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
@@ -33,10 +33,12 @@ pub(crate) async fn run(
         Some(Value::Object(context)) => context.clone(),
         Some(_) => return Err(Problem::bad_request("'context' must be an object")),
     };
+    auth::about(&request, "run", name.as_str());
     let several = context.contains_key("repos");
     idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
         let opened = dispatch(&doors, &name, RunContext(context), &caller, seed).await?;
         let ids: Vec<String> = opened.iter().map(|opened| opened.run().to_string()).collect();
+        auth::about(&request, "run", ids.join(" "));
         let mut answer = json!({ "accepted": true, "executionId": ids.first(), "workflow": name });
         if several {
             answer["executionIds"] = json!(ids);
@@ -85,12 +87,14 @@ pub(crate) async fn build(
         "issueLabels": labels,
         "sender": text("sender").unwrap_or("cli"),
     });
+    auth::about(&request, "run", shared.build_workflow.as_str());
     let Value::Object(context) = context else {
         return Err(Problem::bad_request("Invalid JSON"));
     };
     idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
         let opened = dispatch(&doors, &shared.build_workflow, RunContext(context), &caller, seed).await?;
         let id = opened.first().map(|opened| opened.run().to_string());
+        auth::about(&request, "run", id.clone().unwrap_or_default());
         let answer =
             json!({ "accepted": true, "owner": owner, "repo": repo, "issueNumber": number, "executionId": id });
         Ok((StatusCode::ACCEPTED, answer))

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::idempotency;
 use super::problem::Problem;
 use super::proxies::client_address;
@@ -79,6 +79,7 @@ impl Ask {
     }
 
     async fn audited(&self, action: &'static str, target: &str, result: ToolResult) -> ToolResult {
+        auth::told(&self.request);
         self.doors
             .tools
             .audit(action, target.to_owned(), &self.by(), &result)
@@ -90,6 +91,7 @@ impl Ask {
 pub(super) fn caller_of(caller: &Caller, from: Option<IpAddr>) -> ToolCaller {
     ToolCaller {
         who: caller.who.clone(),
+        signs: caller.signs(),
         from: from.map(|ip| ip.to_string()).unwrap_or_default(),
         scope: caller.scope,
     }
@@ -332,6 +334,8 @@ pub(super) async fn by_name(name: Path<String>, ask: Ask) -> Result<HttpResponse
         &ask.shared,
         &ask.doors,
         async |_| {
+            // It writes its own line, where it is no look.
+            auth::told(&ask.request);
             let result = ask.doors.tools.call(&name, input, &ask.by()).await;
             Ok((StatusCode::OK, result.ok_or_else(unknown)??))
         },

@@ -66,7 +66,7 @@ pub(crate) async fn show(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    if !shared.metrics_public && auth::claims(&request, &shared).is_none() {
+    if !shared.metrics_public && auth::session_of(&request).is_none() {
         return Ok(Problem::unauthorized().error_response());
     }
     let counts = doors.count.send(CountStore).await??;

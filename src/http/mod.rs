@@ -4,6 +4,7 @@ mod admin;
 mod api;
 mod auth;
 mod body;
+mod dashboard;
 mod github;
 mod health;
 mod idempotency;
@@ -16,7 +17,7 @@ mod routes;
 mod server;
 mod sse;
 
-pub use auth::{Admin, Claims, Tokens};
+pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;
 pub use metrics::collect as collect_metrics;
 pub use proxies::TrustedProxies;

@@ -1,12 +1,12 @@
 //! Every URL on one page. Knows which door needs a token; decides nothing else.
 
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
-use super::{admin, api, auth, github, health, integrations, mcp, metrics};
+use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics};
 
 /// Largest body of an API request, in bytes.
 const API_BODY_CAP: usize = 1024 * 1024;
@@ -22,11 +22,27 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .route("/webhooks/github", web::post().to(github::receive))
         .route("/admin/api/login", web::post().to(auth::login))
         .route("/admin/api/auth-required", web::get().to(auth::auth_required))
+        .route("/admin/api/oauth/github/authorize", web::get().to(auth::to_github))
+        .route("/admin/api/oauth/github/callback", web::get().to(auth::from_github))
+        .route("/admin/api/oauth/slack/authorize", web::get().to(auth::to_slack))
+        .route("/admin/api/oauth/slack/callback", web::get().to(auth::from_slack))
+        .route("/admin", web::get().to(dashboard::home))
+        .service(
+            web::scope("/admin/login")
+                .wrap(Compress::default())
+                .route("", web::get().to(dashboard::sign_in::show)),
+        )
+        .service(
+            web::scope("/admin/assets")
+                .wrap(Compress::default())
+                .route("/{name}", web::get().to(dashboard::asset)),
+        )
         // Everything else needs a token. The longer prefix comes first.
         .service(
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("", web::get().to(integrations::state))
@@ -55,6 +71,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
@@ -67,6 +84,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .scope_with_path(auth::MCP)
                 .wrap(from_fn(mcp::introduce))
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default()),
         )
@@ -81,9 +99,16 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/admin/api")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
+                .route("/session", web::get().to(auth::session))
+                .route("/logout", web::post().to(auth::logout))
                 .route("/stream", web::get().to(admin::stream::changes))
+                .route("/audit", web::get().to(admin::audit::list))
+                .route("/tokens", web::get().to(auth::list_tokens))
+                .route("/tokens", web::post().to(auth::create_token))
+                .route("/tokens/{id}", web::delete().to(auth::revoke_token))
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/stats/daily", web::get().to(admin::stats::daily))
                 .route("/stats/hourly", web::get().to(admin::stats::hourly))
@@ -156,12 +181,28 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         )
         // The seed's short form of its twin above.
         .service(
-            web::scope("/admin/approvals")
+            web::scope("/admin/approvals/{id}/respond")
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
-                .route("/{id}/respond", web::post().to(admin::approvals::respond))
+                .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
+        )
+        // Pages for people. Who is not signed in is sent to sign in.
+        .service(
+            web::scope("/admin")
+                .wrap(from_fn(dashboard::guard))
+                .wrap(Compress::default())
+                .route("/", web::get().to(dashboard::overview::show))
+                .route("/approvals", web::get().to(dashboard::approvals::list))
+                .route("/approvals/{id}", web::get().to(dashboard::approvals::one))
+                .route("/runs", web::get().to(dashboard::runs::list))
+                .route("/runs/{id}", web::get().to(dashboard::runs::one))
+                .route("/events", web::get().to(dashboard::events::list))
+                .route("/events/{id}", web::get().to(dashboard::events::one))
+                .route("/workflows", web::get().to(dashboard::workflows::list))
+                .route("/workflows/{name}", web::get().to(dashboard::workflows::one))
+                .default_service(web::to(dashboard::lost)),
         )
         .default_service(web::to(nothing_here));
 }

@@ -20,8 +20,9 @@ use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, ListApprovals, ListEvents, ListFirings, ListRuns, LoadRun,
-    ReadApproval, ReadEvent, ReadFiring, RecordAudit, Redeliver, SwitchWorkflow, SwitchedOff, WebhookStats,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, KeepToken, ListApprovals, ListAudit, ListEvents, ListFirings,
+    ListRuns, ListTokens, LoadRun, NoteTokenUse, ReadApproval, ReadEvent, ReadFiring, RecordAudit, Redeliver,
+    RevokeToken, SwitchWorkflow, SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
 use actors::system::{CronOrders, FrontDoors};
@@ -30,13 +31,13 @@ use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::admin::Desk;
-use super::auth::Admin;
+use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
 use super::{github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
-use crate::tools::{ToolDoors, WorkTools};
+use crate::tools::{Scope, ToolDoors, WorkTools};
 
 /// Seconds that requests in flight have to finish when the server stops.
 const DRAIN_SECONDS: u64 = 20;
@@ -63,6 +64,8 @@ pub struct HttpShared {
     pub runs_dir: PathBuf,
     /// How people and services reach this server from outside.
     pub public_url: Option<url::Url>,
+    /// How one may sign in besides the password.
+    pub sign_in: SignIn,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
     /// What changes, for those who listen.
@@ -95,6 +98,11 @@ impl HttpShared {
             trusted,
             runs_dir,
             public_url: None,
+            sign_in: SignIn {
+                github: None,
+                slack: None,
+                scope: Scope::Read,
+            },
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
@@ -113,6 +121,11 @@ impl HttpShared {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address.get().copied()
+    }
+
+    /// Where browsers meet us.
+    pub(crate) fn home(&self) -> Home<'_> {
+        Home::at(self.public_url.as_ref())
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -153,6 +166,12 @@ pub struct HttpDoors {
     pub(crate) desk: Desk,
     /// Over when the server stops: streams end then.
     pub(crate) streams: CancellationToken,
+    pub(crate) abroad: Abroad,
+    pub(crate) list_audit: Recipient<ListAudit>,
+    pub(crate) keep_token: Recipient<KeepToken>,
+    pub(crate) list_tokens: Recipient<ListTokens>,
+    pub(crate) revoke_token: Recipient<RevokeToken>,
+    pub(crate) token_used: Recipient<NoteTokenUse>,
 }
 
 /// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
@@ -243,6 +262,12 @@ impl HttpDoor {
                 decide: store.clone().recipient(),
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
+                abroad: Abroad::new(),
+                list_audit: store.clone().recipient(),
+                keep_token: store.clone().recipient(),
+                list_tokens: store.clone().recipient(),
+                revoke_token: store.clone().recipient(),
+                token_used: store.clone().recipient(),
                 desk: desk_of(&front, &store, &connector),
                 audit: store.recipient(),
                 streams: streams.clone(),
@@ -256,6 +281,8 @@ impl HttpDoor {
         .workers(self.workers)
         .client_request_timeout(HEAD_PATIENCE)
         .keep_alive(KEEP_ALIVE)
+        // An answer that leaves in two pieces would otherwise wait 40 ms for somebody to acknowledge the first.
+        .tcp_nodelay(true)
         .shutdown_timeout(DRAIN_SECONDS)
         .disable_signals()
         .bind(self.listen)

@@ -45,6 +45,7 @@ impl McpServer {
     pub fn local(call: CallTool) -> Self {
         let local = ToolCaller {
             who: "mcp".to_owned(),
+            signs: "mcp".to_owned(),
             from: String::new(),
             scope: Scope::Admin,
         };

@@ -176,6 +176,24 @@ pub struct Admin {
     pub github_oauth_redirect_uri: Option<HttpUrl>,
     /// The organisation that is let in; `*`: everybody.
     pub github_allowed_org: Option<Word>,
+    /// Where GitHub's pages are; absent: derived from the REST API's address.
+    pub github_oauth_web_url: Option<HttpUrl>,
+    /// Where Slack's pages are; absent: derived from the Web API's address.
+    pub slack_oauth_web_url: Option<HttpUrl>,
+    /// What who signs in with GitHub or Slack may do.
+    pub oauth_scope: OAuthScope,
+}
+
+/// `admin.oauth_scope`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OAuthScope {
+    /// Look.
+    Read,
+    /// Start, stop, answer, send, register.
+    Operate,
+    /// Everything, tokens included.
+    Admin,
 }
 
 /// `workflows`.

@@ -135,8 +135,10 @@ impl From<actix::MailboxError> for ToolFault {
 /// Who calls a tool.
 #[derive(Debug, Clone)]
 pub struct ToolCaller {
-    /// For audit and runs.
+    /// For runs and answers.
     pub who: String,
+    /// For the audit log: who, with the label of their token.
+    pub signs: String,
     /// Network address; empty for a process on this machine.
     pub from: String,
     /// What the caller's token may do.
@@ -180,7 +182,7 @@ impl ToolDoors {
             _ => target,
         };
         let line = RecordAudit {
-            who: caller.who.clone(),
+            who: caller.signs.clone(),
             from: caller.from.clone(),
             action: action.to_owned(),
             target,
@@ -442,7 +444,7 @@ impl ToolDoors {
             by: Responder {
                 name: caller.who.clone(),
                 association: None,
-                slack_id: None,
+                slack_id: caller.who.strip_prefix("slack:").map(str::to_owned),
                 via: Via::Mcp,
             },
             response: input.reason,

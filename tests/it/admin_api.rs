@@ -538,10 +538,8 @@ async fn a_rehearsal_says_what_every_rule_would_say_and_leaves_no_trace() {
         "stopped"
     );
     let after = app.get("/admin/api/stats", Some(&token)).await.json();
-    assert_eq!(
-        (before["totals"].clone(), before["store"]["written"].clone()),
-        (after["totals"].clone(), after["store"]["written"].clone())
-    );
+    // That somebody asked is in the audit log, and nothing else is anywhere.
+    assert_eq!(before["totals"], after["totals"]);
     assert!(app.github.calls().is_empty(), "nobody was told anything");
 
     // A stored event is judged by the rules of today; a switched off workflow and a live run are seen.

@@ -1,8 +1,10 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
 mod admin_api;
+mod auth;
 mod chat;
 mod crons;
+mod dashboard;
 mod deliveries;
 mod demo;
 mod gates;
@@ -16,6 +18,7 @@ mod runs;
 mod runs_flow;
 mod runs_stored;
 mod settings;
+mod sign_in;
 mod slack;
 mod support;
 mod tidy;

@@ -5,12 +5,12 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_it
 use super::columns::{from_json, get, json, maybe_text, maybe_time, millis, rows, text, word};
 use super::fault::Fault;
 use super::runs::DISORDER;
-use super::{approvals, chats, effects, runs};
+use super::{approvals, audit, chats, effects, runs};
 use crate::domain::{
     BodyFormat, Decided, EventEnvelope, EventFilter, EventSeq, EventState, NewEffect, NewEvent, Opened, Page, RawBody,
     Recorded, Replayed, RunId, RunStatus, StoredEvent,
 };
-use crate::messages::store::{ReadUnsettled, ReplayEvent, Settled, Settlement};
+use crate::messages::store::{Answer, ReadUnsettled, RecordAudit, ReplayEvent, Settled, Settlement};
 
 const COLUMNS: &str = "seq, envelope, state, outcome, run_id, settled_at, replay_of";
 
@@ -68,6 +68,23 @@ pub(super) fn read_unsettled(db: &Connection, order: ReadUnsettled) -> Result<Ve
     Ok(events)
 }
 
+/// Who answered a question in a chat or a comment, and what it came to.
+fn line(answer: &Answer, decided: &Decided) -> RecordAudit {
+    let by = &answer.by;
+    RecordAudit {
+        // As somebody is called who signs in with Slack: names there are freely chosen.
+        who: by
+            .slack_id
+            .as_ref()
+            .map_or_else(|| by.name.clone(), |id| format!("slack:{id}")),
+        from: by.via.as_str().to_owned(),
+        action: "approval".to_owned(),
+        target: answer.approval.to_string(),
+        result: decided.words().unwrap_or_else(|| "ok".to_owned()),
+        at: answer.at,
+    }
+}
+
 /// Settles one event with everything that follows from it.
 pub(super) fn settle(db: &Connection, order: &Settlement) -> Result<Settled, Fault> {
     let state: Option<String> = db
@@ -91,7 +108,11 @@ pub(super) fn settle(db: &Connection, order: &Settlement) -> Result<Settled, Fau
         None => None,
     };
     let decided = match &order.decide {
-        Some(answer) => Some(approvals::decide(db, answer)?),
+        Some(answer) => {
+            let decided = approvals::decide(db, answer)?;
+            audit::record(db, &line(answer, &decided))?;
+            Some(decided)
+        }
         None => None,
     };
     let lapsed = match &order.lapse {

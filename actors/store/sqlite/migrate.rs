@@ -51,13 +51,18 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 6,
-        name: "cron",
-        sql: include_str!("../migrations/0006_cron.sql"),
+        name: "tokens",
+        sql: include_str!("../migrations/0006_tokens.sql"),
     },
     Migration {
         version: 7,
         name: "lists",
         sql: include_str!("../migrations/0007_lists.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "cron",
+        sql: include_str!("../migrations/0008_cron.sql"),
     },
 ];
 

@@ -20,6 +20,7 @@ mod readers;
 mod runs;
 mod sessions;
 mod steps;
+mod tokens;
 mod writer;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
@@ -47,21 +49,22 @@ use super::{Pending, Store};
 use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail, DeliveryRow,
-    EffectSeq, Execution, FiringSeq, HourCount, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded,
-    Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
-    WholeFiring,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
-    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, LatestFirings, LatestThreads, ListApprovals,
-    ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions, LiveRunOf, LoadRun, OpenFirings,
-    OpenGates, OpenRetry, OpenRuns, OverrideCron, QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries,
-    ReadDueEffects, ReadEvent, ReadFiring, ReadHours, ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit,
-    RecordEvent, RecordFirings, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent,
-    ResultOf, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
-    Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
+    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
+    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
+    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
+    StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
     WebhookStats,
 };
 
@@ -656,6 +659,30 @@ impl Store for SqliteStore {
 
     fn record_audit(&self, order: RecordAudit) -> Pending<()> {
         self.write(move |db| audit::record(db, &order))
+    }
+
+    fn list_audit(&self, order: ListAudit) -> Pending<Page<AuditLine>> {
+        self.read(move |db| audit::list(db, &order.0))
+    }
+
+    fn keep_token(&self, order: KeepToken) -> Pending<()> {
+        self.write(move |db| tokens::keep(db, &order.0))
+    }
+
+    fn list_tokens(&self, order: ListTokens) -> Pending<Page<IssuedToken>> {
+        self.read(move |db| tokens::list(db, &order.0))
+    }
+
+    fn revoke_token(&self, order: RevokeToken) -> Pending<Option<IssuedToken>> {
+        self.write(move |db| tokens::revoke(db, &order))
+    }
+
+    fn note_token_use(&self, order: NoteTokenUse) -> Pending<()> {
+        self.write(move |db| tokens::note_use(db, &order))
+    }
+
+    fn revoked_tokens(&self, order: RevokedTokens) -> Pending<Vec<(String, DateTime<Utc>)>> {
+        self.read(move |db| tokens::revoked(db, order))
     }
 
     fn list_sessions(&self, order: ListSessions) -> Pending<(Page<ChatSession>, u64)> {

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::domain::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Decided, Decision, Responder, Via};
+use actors::domain::{Approval, ApprovalFilter, ApprovalId, ApprovalStatus, Decided, Decision, Via};
 use actors::messages::runs::StartRun;
 use actors::messages::store::{Answer, Decide, ListApprovals, LoadRun, ReadApproval};
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ pub(crate) async fn respond(
     let answer = Answer {
         approval,
         decision,
-        by: Responder::named(caller.who.clone(), Via::Api),
+        by: caller.responder(Via::Api),
         response: text("response").or_else(|| text("reason")).map(str::to_owned),
         saw: text("shown").map(str::to_owned),
         at: shared.clock.now(),

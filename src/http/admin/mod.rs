@@ -1,7 +1,7 @@
 //! The admin API: what operators and dashboards read and decide. One file per kind of thing; holds no rule of the inside.
 
 pub(crate) mod approvals;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod containers;
 pub(crate) mod crons;
@@ -28,12 +28,12 @@ use super::problem::Problem;
 const PAGE: usize = 50;
 
 /// Rows of a page at most.
-const PAGE_LIMIT: usize = 200;
+pub(super) const PAGE_LIMIT: usize = 200;
 
 /// Rows that a list with an offset skips at most; a cursor goes further, and does not slow down on its way.
 const MOST_SKIPPED: usize = 100_000;
 
-fn page_size(asked: Option<&String>, default: usize) -> Result<usize, Problem> {
+pub(super) fn page_size(asked: Option<&String>, default: usize) -> Result<usize, Problem> {
     Ok(whole("limit", asked, 1..=PAGE_LIMIT)?.unwrap_or(default))
 }
 

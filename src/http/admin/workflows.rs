@@ -225,7 +225,7 @@ fn veiled(workflow: &Workflow) -> Workflow {
 }
 
 /// The file without the addresses in it.
-fn yaml_of(workflow: &Workflow) -> String {
+pub(crate) fn yaml_of(workflow: &Workflow) -> String {
     let mut addresses: BTreeMap<&str, usize> = BTreeMap::new();
     for step in workflow.phases.iter().filter_map(|phase| phase.notify.as_ref()) {
         *addresses

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use constant_time_eq::constant_time_eq;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -25,6 +26,9 @@ pub struct Claims {
     /// How they signed in.
     #[serde(default)]
     pub method: String,
+    /// What it is for, where it was made by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What it allows; a token of the documented shape, which names none, allows everything.
     #[serde(default = "everything")]
     pub scope: Scope,
@@ -69,6 +73,32 @@ impl Tokens {
         (claims.exp > now.timestamp()).then_some(claims)
     }
 
+    /// Something of ours that travels through a browser, for one purpose.
+    #[must_use]
+    pub fn seal(&self, purpose: &str, what: &impl Serialize) -> String {
+        let said = URL_SAFE_NO_PAD.encode(serde_json::to_vec(what).expect("what is sealed is plain data"));
+        let signature = URL_SAFE_NO_PAD.encode(self.signature(&format!("{purpose}:{said}")));
+        format!("{said}.{signature}")
+    }
+
+    /// What was sealed for this purpose, unchanged; nothing, if it was not.
+    #[must_use]
+    pub fn unseal<T: DeserializeOwned>(&self, purpose: &str, sealed: &str) -> Option<T> {
+        let (said, signature) = sealed.split_once('.')?;
+        let offered = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        if !constant_time_eq(&offered, &self.signature(&format!("{purpose}:{said}"))) {
+            return None;
+        }
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(said).ok()?).ok()
+    }
+
+    /// What only our own pages can know about the session of this id.
+    #[must_use]
+    pub fn csrf(&self, id: &str) -> String {
+        // No token begins like this, so this is the signature of none.
+        URL_SAFE_NO_PAD.encode(self.signature(&format!("csrf:{id}")))
+    }
+
     fn signature(&self, said: &str) -> Vec<u8> {
         self.0
             .clone()
@@ -99,6 +129,7 @@ mod tests {
             id: "t-1".into(),
             who: "admin".into(),
             method: "password".into(),
+            label: None,
             scope: Scope::Admin,
         }
     }
@@ -118,6 +149,18 @@ mod tests {
             tokens("s").verify(&format!("{said}.{signature}"), at(0)).map(|c| c.exp),
             Some(100)
         );
+    }
+
+    #[test]
+    fn what_is_sealed_for_one_purpose_is_good_for_no_other() {
+        let sealed = tokens("s").seal("way", &claims(100));
+        assert_eq!(tokens("s").unseal("way", &sealed), Some(claims(100)));
+        assert_eq!(tokens("s").unseal::<Claims>("other", &sealed), None);
+        assert_eq!(tokens("t").unseal::<Claims>("way", &sealed), None);
+        assert_eq!(tokens("s").verify(&sealed, at(0)), None, "it is no token");
+        let token = tokens("s").sign(&claims(100));
+        assert_eq!(tokens("s").unseal::<Claims>("way", &token), None, "nor is a token it");
+        assert_ne!(tokens("s").csrf("a"), tokens("s").csrf("b"));
     }
 
     #[test]

@@ -122,7 +122,10 @@ impl TestApp {
             all.insert((*name).to_owned(), (*value).to_owned());
         }
         let house = open(folder.path(), &all, &clock).await;
-        let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
+        let client = awc::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .disable_redirects()
+            .finish();
         Self {
             house,
             folder,

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod clock;
 pub(crate) mod inside;
 pub(crate) mod integrations;
+pub(crate) mod oauth;
 pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;

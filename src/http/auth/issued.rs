@@ -1,0 +1,167 @@
+//! `/admin/api/tokens`: tokens that are made by hand, and every one that was handed out. Shows no token but once.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Data, Path, Query, ReqData};
+use actix_web::{HttpRequest, HttpResponse};
+use actors::domain::TokenFilter;
+use actors::messages::store::{KeepToken, ListTokens, RevokeToken};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Caller, Signing, about};
+use crate::http::admin::{PAGE_LIMIT, page_size};
+use crate::http::idempotency;
+use crate::http::problem::Problem;
+use crate::http::server::{HttpDoors, HttpShared};
+use crate::tools::Scope;
+
+/// How many days a token is good for, unless its maker says otherwise.
+const DAYS: i64 = 90;
+const MOST_DAYS: i64 = 366;
+
+/// Characters of a label.
+const LABEL_LIMIT: usize = 64;
+
+/// The method of tokens that were made by hand.
+const MADE: &str = "token";
+
+/// `{label, scope, days?}` → 201 `{id, token, label, scope, expires}`; the token is shown this once. It speaks for its maker.
+pub(crate) async fn create(
+    request: HttpRequest,
+    body: Bytes,
+    caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    about(&request, "token", "");
+    admins_alone(&caller)?;
+    let wish: Value =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let known = ["label", "scope", "days"];
+    if let Some(odd) = wish
+        .as_object()
+        .and_then(|wish| wish.keys().find(|key| !known.contains(&key.as_str())))
+    {
+        let odd: String = odd.chars().take(LABEL_LIMIT).collect();
+        return Err(Problem::bad_request(format!(
+            "there is no {odd:?} here; known are {}",
+            known.join(", ")
+        )));
+    }
+    let label = wish["label"]
+        .as_str()
+        .map(str::trim)
+        .filter(|label| (1..=LABEL_LIMIT).contains(&label.chars().count()) && !label.contains(char::is_control))
+        .ok_or_else(|| {
+            Problem::bad_request(format!(
+                "label must say what the token is for, in 1 to {LABEL_LIMIT} characters"
+            ))
+        })?;
+    let scope = wish["scope"]
+        .as_str()
+        .and_then(Scope::from_text)
+        .ok_or_else(|| Problem::bad_request("scope must be read, operate or admin"))?;
+    let days = match &wish["days"] {
+        Value::Null => DAYS,
+        days => days
+            .as_i64()
+            .filter(|days| (1..=MOST_DAYS).contains(days))
+            .ok_or_else(|| Problem::bad_request(format!("days must be a whole number from 1 to {MOST_DAYS}")))?,
+    };
+    if scope > caller.scope {
+        let words = format!(
+            "a token of scope {} makes none of scope {}",
+            caller.scope.as_str(),
+            scope.as_str()
+        );
+        return Err(Problem::new(StatusCode::FORBIDDEN, words));
+    }
+    idempotency::once_without(&["token"], &request, &body, &caller, &shared, &doors, async |_| {
+        let signing = Signing {
+            who: caller.who.clone(),
+            method: MADE,
+            label: Some(label.to_owned()),
+            scope,
+            days,
+        };
+        let (token, kept) = signing.token(&shared);
+        about(&request, "token", kept.id.clone());
+        let answer = json!({
+            "id": kept.id,
+            "token": token,
+            "label": kept.label,
+            "scope": kept.scope,
+            "expires": kept.expires_at,
+        });
+        // One that nobody could name would be one that nobody could take back.
+        doors.keep_token.send(KeepToken(kept)).await??;
+        Ok((StatusCode::CREATED, answer))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListQuery {
+    state: Option<String>,
+    method: Option<String>,
+    before: Option<i64>,
+    limit: Option<String>,
+}
+
+/// `?state&method&before&limit` → `{tokens, next}`, the latest first: those that are worth something, or with `state=all` every
+/// one that is remembered.
+pub(crate) async fn list(
+    query: Result<Query<ListQuery>, actix_web::Error>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let query = query
+        .map_err(|error| Problem::bad_request(error.to_string()))?
+        .into_inner();
+    let live_at = match query.state.as_deref() {
+        None | Some("" | "live") => Some(shared.clock.now()),
+        Some("all") => None,
+        Some(_) => return Err(Problem::bad_request("state must be one of: live, all")),
+    };
+    let filter = TokenFilter {
+        live_at,
+        method: query.method.filter(|method| !method.is_empty()),
+        before: query.before,
+        limit: page_size(query.limit.as_ref(), PAGE_LIMIT)?,
+    };
+    let page = doors.list_tokens.send(ListTokens(filter)).await??;
+    Ok(HttpResponse::Ok().json(json!({ "tokens": page.items, "next": page.next })))
+}
+
+/// `DELETE …/{id}` → `{revoked: true, id}`: whoever shows it from now on is refused.
+pub(crate) async fn revoke(
+    request: HttpRequest,
+    id: Path<String>,
+    caller: ReqData<Caller>,
+    shared: Data<HttpShared>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    about(&request, "token revoke", id.as_str());
+    admins_alone(&caller)?;
+    let now = shared.clock.now();
+    let order = RevokeToken {
+        id: id.into_inner(),
+        by: caller.who.clone(),
+        at: now,
+    };
+    let token = doors.revoke_token.send(order).await??;
+    let token = token.ok_or_else(|| Problem::not_found("token not found"))?;
+    shared.admin.revoke(&token.id, token.expires_at, now);
+    tracing::info!(token.id, token.who, token.label, by = caller.who, "a token was revoked");
+    Ok(HttpResponse::Ok().json(json!({ "revoked": true, "id": token.id })))
+}
+
+fn admins_alone(caller: &Caller) -> Result<(), Problem> {
+    if caller.scope == Scope::Admin {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "tokens are made and revoked with scope admin; sign in with the password",
+    ))
+}
