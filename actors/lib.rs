@@ -1,5 +1,6 @@
 //! The inside of Firstlight: everything after bytes became a message. Knows no HTTP route and no command line.
 
+pub mod changes;
 pub mod clock;
 pub mod connectors;
 pub mod cron;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
+use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
 use actors::cron;
@@ -126,6 +127,7 @@ fn library_rules(loaded: &Loaded) -> LibraryRules {
         overlay: settings.workflows.overlay.clone(),
         routes: routes.collect(),
         runtimes: settings.runtimes.keys().cloned().collect(),
+        changes: Board::default(),
     }
 }
 
@@ -146,8 +148,12 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
     let admin_secret = secrets.obtain("admin_secret", settings.admin.secret.as_ref())?;
 
-    let store = SqliteStore::open(SqliteOptions::at(state_dir.join("firstlight.db")), clock.clone())
-        .map_err(|error| anyhow!(error))?;
+    let changes = Board::of(boot_id(&clock));
+    let options = SqliteOptions {
+        changes: changes.clone(),
+        ..SqliteOptions::at(state_dir.join("firstlight.db"))
+    };
+    let store = SqliteStore::open(options, clock.clone()).map_err(|error| anyhow!(error))?;
     let store = Arc::new(store);
 
     // What it brings is chosen once per process; a second choice, in a test, is the same one.
@@ -163,10 +169,16 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             catalog: SharedCatalog::new(catalog),
             bot_name: settings.github.bot_name.to_string(),
         },
-        library: library_rules(loaded),
+        library: LibraryRules {
+            changes: changes.clone(),
+            ..library_rules(loaded)
+        },
         runs: runs_config(settings),
         github: github_client(settings)?,
-        state: StateConfig::of(state_dir),
+        state: StateConfig {
+            changes: changes.clone(),
+            ..StateConfig::of(state_dir)
+        },
         deliveries: deliveries(settings, secrets.obtain("outbox_key", None)?)?,
         git: git(settings),
         slack: slack.clone().map(|web| {
@@ -192,6 +204,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         clock.clone(),
     );
     shared.metrics_public = settings.metrics.public;
+    shared.changes = changes;
     shared.public_url = settings.server.public_url.as_ref().map(|url| url.url().clone());
     let shared = Arc::new(shared);
     let mut registry = ConnectorRegistry::default();
@@ -334,6 +347,13 @@ fn warn_about(settings: &Settings) {
             "everybody in the Slack workspace may give orders: set SLACK_ALLOWED_USERS (slack.allowed_users)"
         );
     }
+}
+
+/// Names this start of the service, so that places on the board of changes of another one are told apart.
+fn boot_id(clock: &SharedClock) -> String {
+    // The end of the id is chance; its beginning is the time, which a test may hold still.
+    let id = clock.fresh_id().simple().to_string();
+    id[id.len() - 12..].to_owned()
 }
 
 /// Makes the state folder where it is not there.

@@ -1,6 +1,7 @@
 //! Plain values that every room may know. No actor, no I/O, no clock.
 
 mod approval;
+mod change;
 mod chat;
 mod delivery;
 mod diagram;
@@ -18,6 +19,7 @@ mod secret;
 mod workflow;
 
 pub use approval::*;
+pub use change::*;
 pub use chat::*;
 pub use delivery::*;
 pub use diagram::*;

@@ -13,8 +13,9 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::watch::Watch;
+use crate::changes::Board;
 use crate::clock::SharedClock;
-use crate::domain::{Mistake, WorkflowName};
+use crate::domain::{Change, ChangeKind, Mistake, WorkflowName};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::library::{FilesChanged, ReadWorkflows, Shelf};
@@ -40,6 +41,8 @@ pub struct LibraryRules {
     pub routes: Vec<Route>,
     /// Names of the configured runtimes.
     pub runtimes: BTreeSet<String>,
+    /// Where it is noted which workflow changed.
+    pub changes: Board,
 }
 
 /// The actor.
@@ -184,6 +187,13 @@ impl Librarian {
         if mistakes.is_empty() && !self.refused.is_empty() {
             tracing::info!("all workflow files are good again");
         }
+        let news = changed.iter().chain(&gone).map(|name| name.as_str());
+        let files = (mistakes != self.refused).then(|| mistakes.iter().chain(&self.refused));
+        let files = files.into_iter().flatten().map(|mistake| mistake.file.as_str());
+        let news: Vec<Change> = news
+            .chain(files)
+            .map(|name| Change::of(ChangeKind::Workflow, name))
+            .collect();
         self.refused = mistakes;
         if !changed.is_empty() || !gone.is_empty() {
             let list = |names: &[WorkflowName]| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -194,6 +204,7 @@ impl Librarian {
             );
             self.shelf.replace(catalog);
         }
+        self.rules.changes.note(news);
     }
 
     /// Tells those who wait that nothing is in hand.

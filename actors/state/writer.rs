@@ -24,9 +24,12 @@ use super::file::{self, Found, Seen};
 use super::lock::{LOCK_TIMEOUT, LockFault, Locked, with_state_file_lock};
 use super::registry;
 use super::shape::State;
+use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::diagnostics::{emit_error, emit_event, emit_metric};
-use crate::domain::{GitAutoCommitConfig, Secret, WebhookRegistered, WebhookRemoved, WebhookSummary};
+use crate::domain::{
+    Change, ChangeKind, GitAutoCommitConfig, Secret, WebhookRegistered, WebhookRemoved, WebhookSummary,
+};
 use crate::house::Bell;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
@@ -49,6 +52,8 @@ pub struct StateConfig {
     pub path: PathBuf,
     /// How long another process's lock is waited for.
     pub lock_timeout: Duration,
+    /// Where it is noted which webhook or notification changed.
+    pub changes: Board,
 }
 
 impl StateConfig {
@@ -58,6 +63,7 @@ impl StateConfig {
         Self {
             path: state_dir.join("state").join("integrations.json"),
             lock_timeout: LOCK_TIMEOUT,
+            changes: Board::default(),
         }
     }
 }
@@ -72,6 +78,7 @@ pub struct StateWriter {
     path: Arc<Path>,
     finished: Arc<AtomicU64>,
     clock: SharedClock,
+    changes: Board,
     _bell: Bell,
 }
 
@@ -86,6 +93,7 @@ impl StateWriter {
         let mut lock = config.path.clone().into_os_string();
         lock.push(".lock");
         let path = config.path.as_path().into();
+        let changes = config.changes.clone();
         let desk = Desk {
             config,
             lock: lock.into(),
@@ -103,6 +111,7 @@ impl StateWriter {
             path,
             finished,
             clock,
+            changes,
             _bell: bell,
         })
     }
@@ -199,8 +208,10 @@ impl Handler<RegisterWebhook> for StateWriter {
             let id = clock.fresh_id().to_string();
             Ok((registry::register_webhook(state, &order, &id, clock.now())?, true))
         });
-        async {
+        let changes = self.changes.clone();
+        async move {
             let registered = done.await?;
+            changes.note([Change::of(ChangeKind::Webhook, &registered.webhook.id)]);
             let name = if registered.created {
                 "integrations.webhook.registered"
             } else {
@@ -223,9 +234,11 @@ impl Handler<DeleteWebhook> for StateWriter {
             let changed = removed.removed;
             Ok((removed, changed))
         });
-        async {
+        let changes = self.changes.clone();
+        async move {
             let removed = done.await?;
             if removed.removed {
+                changes.note([Change::of(ChangeKind::Webhook, &removed.webhook_id)]);
                 emit_metric("integrations.webhook.deleted", 1.0, &[]);
                 emit_event("integrations.webhook.deleted", &[("webhook.id", &removed.webhook_id)]);
             }
@@ -239,12 +252,18 @@ impl Handler<RotateWebhookSecret> for StateWriter {
     type Result = ResponseFuture<IntegrationResult<(WebhookSummary, Secret)>>;
 
     fn handle(&mut self, order: RotateWebhookSecret, _: &mut Context<Self>) -> Self::Result {
-        let clock = self.clock.clone();
-        self.change(move |state| {
+        let (clock, changes) = (self.clock.clone(), self.changes.clone());
+        let done = self.change(move |state| {
             let secret = order.secret.map_or_else(drawn, Ok)?;
             let webhook = registry::rotate_secret(state, &order.id, secret.clone(), clock.now())?;
             Ok(((webhook, secret), true))
-        })
+        });
+        async move {
+            let rotated = done.await?;
+            changes.note([Change::of(ChangeKind::Webhook, &rotated.0.id)]);
+            Ok(rotated)
+        }
+        .boxed_local()
     }
 }
 
@@ -277,8 +296,15 @@ impl Handler<KeepNotification> for StateWriter {
     type Result = ResponseFuture<IntegrationResult<()>>;
 
     fn handle(&mut self, order: KeepNotification, _: &mut Context<Self>) -> Self::Result {
-        let clock = self.clock.clone();
-        self.change(move |state| Ok(((), registry::keep_notification(state, &order, clock.now()))))
+        let (clock, changes) = (self.clock.clone(), self.changes.clone());
+        let kept = Change::of(ChangeKind::Notification, &order.id);
+        let done = self.change(move |state| Ok(((), registry::keep_notification(state, &order, clock.now()))));
+        async move {
+            done.await?;
+            changes.note([kept]);
+            Ok(())
+        }
+        .boxed_local()
     }
 }
 

@@ -15,6 +15,7 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod sse;
 
 pub use auth::{Admin, Claims, Tokens};
 pub use body::BodyBudget;

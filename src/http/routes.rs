@@ -86,8 +86,12 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
+<<<<<<< HEAD
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
+=======
+                .route("/stream", web::get().to(admin::stream::changes))
+>>>>>>> adminapi
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))

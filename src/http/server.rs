@@ -10,6 +10,7 @@ use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
@@ -63,6 +64,8 @@ pub struct HttpShared {
     pub public_url: Option<url::Url>,
     /// Whether `/metrics` needs no token.
     pub metrics_public: bool,
+    /// What changes, for those who listen.
+    pub changes: Board,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -90,6 +93,7 @@ impl HttpShared {
             runs_dir,
             public_url: None,
             metrics_public: false,
+            changes: Board::default(),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -143,6 +147,8 @@ pub struct HttpDoors {
     pub(crate) claim_key: Recipient<ClaimKey>,
     pub(crate) keep_answer: Recipient<KeepAnswer>,
     pub(crate) audit: Recipient<RecordAudit>,
+    /// Over when the server stops: streams end then.
+    pub(crate) streams: CancellationToken,
 }
 
 /// The one HTTP server. As the connector "github" it takes webhooks in; API and dashboard are its guests.
@@ -200,6 +206,7 @@ impl HttpDoor {
             self.streams.clone(),
         );
         let shared = Data::from(shared);
+        let streams = self.streams.clone();
         let server = HttpServer::new(move || {
             // Once per worker, in its thread: connector and store door live beside the sockets.
             let clock = shared.clock.clone();
@@ -230,6 +237,7 @@ impl HttpDoor {
                 claim_key: store.clone().recipient(),
                 keep_answer: store.clone().recipient(),
                 audit: store.recipient(),
+                streams: streams.clone(),
             };
             App::new()
                 .app_data(shared.clone())

@@ -14,6 +14,7 @@ mod health;
 mod keep;
 mod keys;
 mod migrate;
+mod noted;
 mod readers;
 mod runs;
 mod steps;
@@ -40,6 +41,7 @@ use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
 use super::{Pending, Store};
+use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
     Approval, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq, LiveSession, MessageRecorded, Opened, Page,
@@ -77,6 +79,8 @@ pub struct SqliteOptions {
     pub readers: usize,
     /// The file never grows over so many pages of 4,096 bytes; what does not fit is told `Full`. Absent: the disk decides.
     pub max_pages: Option<u32>,
+    /// Where it is noted, after each commit, what has changed.
+    pub changes: Board,
 }
 
 impl SqliteOptions {
@@ -89,6 +93,7 @@ impl SqliteOptions {
             group: 512,
             readers: 2,
             max_pages: None,
+            changes: Board::default(),
         }
     }
 }
@@ -234,6 +239,7 @@ impl SqliteStore {
             return Err(OpenError::NoLog { path, mode });
         }
         migrate::bring_up(&mut db, &path, migrations, clock.now())?;
+        let noted = noted::Noted::on(&db).map_err(database)?;
 
         let folder = Arc::new(folder);
         let tally = Arc::new(Tally::default());
@@ -267,6 +273,8 @@ impl SqliteStore {
             tally: Arc::clone(&tally),
             in_trouble: false,
             folder_of_log: fold::Folder::start(beside)?,
+            noted,
+            changes: options.changes,
         };
         threads.writer = Some(thread("store-write".to_owned(), move || thread_of_writer.run())?);
         Ok(Self {

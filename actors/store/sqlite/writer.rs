@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 
 use super::fault::Fault;
 use super::fold::{self, Folder};
+use super::noted::Noted;
+use crate::changes::Board;
 use crate::messages::store::{StoreError, StoreResult};
 use crate::store::Pending;
 
@@ -118,6 +120,10 @@ pub(super) struct Writer {
     /// Whether the last commit failed: an episode is told once, and its end, too.
     pub(super) in_trouble: bool,
     pub(super) folder_of_log: Folder,
+    /// What the orders of this commit change.
+    pub(super) noted: Noted,
+    /// Where it is told when it is committed.
+    pub(super) changes: Board,
 }
 
 impl Writer {
@@ -174,6 +180,8 @@ impl Writer {
                     tracing::info!("the store writes again");
                 }
                 let changed = group.changed > 0;
+                // Before the answers: who has one finds its change on the board.
+                self.changes.note(self.noted.take());
                 group.each_hears_its_own();
                 if changed {
                     self.folder_of_log.look(&self.db);
@@ -181,6 +189,7 @@ impl Writer {
             }
             Err(error) => {
                 self.rollback();
+                self.noted.forget_since(0);
                 if error == StoreError::Full && !self.in_trouble {
                     // A log that is folded is written from its beginning again: that may be all the room that is needed.
                     fold::fold(&self.db);
@@ -195,6 +204,7 @@ impl Writer {
     /// One order under its own savepoint. An error means that the whole transaction is lost.
     fn perform(&self, mut order: Box<dyn Order>, group: &mut Group) -> Result<(), StoreError> {
         let before = self.db.total_changes();
+        let mark = self.noted.mark();
         let done = self.statement("SAVEPOINT one").and_then(|()| order.perform(&self.db));
         let verdict = match done {
             Ok(()) => self.statement("RELEASE one"),
@@ -205,6 +215,7 @@ impl Writer {
             group.done.push((order, Ok(())));
             return Ok(());
         };
+        self.noted.forget_since(mark);
         let heard = fault.heard(&self.folder);
         group.done.push((order, Err(heard.clone())));
         // Some errors end the transaction by themselves; what came before in it is gone, too.

@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod logs;
 pub(crate) mod runs;
 pub(crate) mod stats;
+pub(crate) mod stream;
 pub(crate) mod workflows;
 
 use super::problem::Problem;

@@ -65,6 +65,7 @@ fn every_file_has_its_door_sign() {
 /// Which rooms each room of the inside may name. `house` holds exit bells, `yaml` reads files with their lines: both know no actor.
 const INSIDE: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
     ("domain", &[]),
@@ -74,7 +75,10 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("github", &["clock", "connectors", "domain", "house", "messages"]),
     ("outbound", &["clock", "diagnostics", "domain", "house", "messages"]),
     ("workflows", &["domain", "yaml"]),
-    ("library", &["clock", "domain", "house", "messages", "workflows"]),
+    (
+        "library",
+        &["changes", "clock", "domain", "house", "messages", "workflows"],
+    ),
     // What every chat connector shares. Its pure files also make the words of dispatcher and runs fit for a chat.
     ("messaging", &["clock", "connectors", "domain", "messages"]),
     (
@@ -101,8 +105,11 @@ const INSIDE: &[(&str, &[&str])] = &[
             "yaml",
         ],
     ),
-    ("store", &["clock", "domain", "messages"]),
-    ("state", &["clock", "diagnostics", "domain", "house", "messages"]),
+    ("store", &["changes", "clock", "domain", "messages"]),
+    (
+        "state",
+        &["changes", "clock", "diagnostics", "domain", "house", "messages"],
+    ),
     // Alone names every actor.
     (
         "system",
@@ -129,7 +136,11 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
-    ("http", &["clock", "domain", "messages"], &["doors", "mcp", "tools"]),
+    (
+        "http",
+        &["changes", "clock", "domain", "messages"],
+        &["doors", "mcp", "tools"],
+    ),
     ("mcp", &[], &["tools"]),
     ("doors", &["clock", "messages", "store", "system"], &["tools"]),
     ("tools", &["clock", "domain", "messages"], &[]),
@@ -137,6 +148,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "boot",
         &[
+            "changes",
             "clock",
             "connectors",
             "cron",
