@@ -86,12 +86,9 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
-<<<<<<< HEAD
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
-=======
                 .route("/stream", web::get().to(admin::stream::changes))
->>>>>>> adminapi
                 .route("/stats", web::get().to(admin::stats::show))
                 .route("/events", web::get().to(admin::events::list))
                 .route("/events/{id}", web::get().to(admin::events::one))
@@ -126,6 +123,10 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(dashboard::guard))
                 .wrap(Compress::default())
                 .route("/", web::get().to(dashboard::overview::show))
+                .route("/deliveries", web::get().to(dashboard::deliveries::list))
+                .route("/deliveries/{id}", web::get().to(dashboard::deliveries::one))
+                .route("/webhooks", web::get().to(dashboard::webhooks::list))
+                .route("/notifications", web::get().to(dashboard::notifications::list))
                 .default_service(web::to(dashboard::lost)),
         )
         .default_service(web::to(nothing_here));

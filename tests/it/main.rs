@@ -1,7 +1,7 @@
 //! Behaviour through real doors: one binary for all of it. Knows the outside of the house only.
 
-mod auth;
 mod admin_api;
+mod auth;
 mod chat;
 mod dashboard;
 mod deliveries;

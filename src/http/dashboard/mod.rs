@@ -24,10 +24,13 @@
 //! 6. Words from outside stand in `parts::foreign(…)`, in `bdi` and as text. No `style` attribute: the page's policy forbids it.
 
 mod assets;
+pub(crate) mod deliveries;
 mod frame;
+pub(crate) mod notifications;
 pub(crate) mod overview;
 mod parts;
 pub(crate) mod sign_in;
+pub(crate) mod webhooks;
 
 pub(crate) use assets::serve as asset;
 pub(crate) use frame::{Sheet, Visit, guard, home, lost};
