@@ -371,3 +371,83 @@ async fn what_is_not_configured_is_not_there() {
     }
     app.finish().await;
 }
+
+#[actix::test]
+async fn a_question_knows_people_by_how_they_signed_in() {
+    let overlay = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(overlay.path().join("workflows")).expect("made");
+    let build = concat!(
+        "name: build\nphases:\n  - name: ask\n    type: approval\n    gate: ship\n    message: Ship it?\n",
+        "    gate_policy: {logins: [ann, admin], slack_ids: [U0ANN], not_requester: true, approvals: 2}\n",
+    );
+    std::fs::write(overlay.path().join("workflows/build.yaml"), build).expect("written");
+    let fake = FakeSignIn::start();
+    let settings = format!("workflows: {{overlay: {}}}", overlay.path().display());
+    let everybody = [("GITHUB_ALLOWED_ORG", "*"), ("GITHUB_TOKEN", "")];
+    let app = app(&fake, &everybody, &settings).await;
+    let person = |login: &str| Person {
+        profile: json!({ "login": login }),
+        membership: 404,
+    };
+    let session = async |provider: &str, scopes: &str, person: Person| {
+        let came = sign_in(&app, &fake, provider, scopes, person).await;
+        came.cookie("firstlight_session").expect("a session")
+    };
+    let in_slack = session("slack", "openid profile", in_slack("TACME", "acme")).await;
+    let ann = session("github", "", person("Ann")).await;
+    let false_admin = session("github", "", person("admin")).await;
+    let post = async |path: &str, cookie: &str, wish: Value| {
+        let headers = [("cookie", cookie), ("sec-fetch-site", "same-origin")];
+        app.post_with(path, None, &headers, &wish).await
+    };
+    let wish = json!({ "workflow": "build", "context": { "repo": "acme/site", "issueNumber": 1, "title": "x" } });
+    assert_eq!(post("/api/run", &in_slack, wish).await.status, 202);
+    app.settle().await;
+    let id = app.read("/admin/api/approvals").await["approvals"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/admin/api/approvals/{id}/respond");
+    let yes = || json!({ "decision": "approved" });
+    for (cookie, status, words) in [
+        (
+            &in_slack,
+            403,
+            "slack:U0ANN asked for this run, and somebody else has to answer",
+        ),
+        (
+            &false_admin,
+            403,
+            "github:admin may not answer this; ann, admin, one person in Slack may",
+        ),
+    ] {
+        let answer = post(&path, cookie, yes()).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (status, Some(words)));
+    }
+    let first = post(&path, &ann, yes()).await;
+    assert_eq!(
+        first.json(),
+        json!({ "status": "pending", "approvals": 1, "needed": 2 }),
+        "{}",
+        first.text
+    );
+    // She is one person, however often she says yes; the operator's token is the operator.
+    let mine = app
+        .post(
+            "/admin/api/tokens",
+            Some(&app.login().await),
+            &json!({ "label": "x", "scope": "operate" }),
+        )
+        .await;
+    assert_eq!(post(&path, &ann, yes()).await.status, 403);
+    let operator = mine.json()["token"].as_str().expect("a token").to_owned();
+    let second = app.post(&path, Some(&operator), &yes()).await;
+    assert_eq!(
+        (second.status, second.json()),
+        (200, json!({ "status": "approved" })),
+        "{}",
+        second.text
+    );
+    app.settle().await;
+    app.finish().await;
+}
