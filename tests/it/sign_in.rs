@@ -52,7 +52,7 @@ fn back(app: &TestApp, url: &url::Url) -> String {
 async fn set_off(app: &TestApp, way: &str) -> (String, String) {
     let (provider, next) = way.split_once('?').unwrap_or((way, ""));
     let away = visit(&at(app, &format!("/admin/api/oauth/{provider}/authorize?{next}")), "").await;
-    assert_eq!(away.status, 303, "{}", away.text);
+    assert_eq!(away.status, 302, "{}", away.text);
     let cookie = away
         .cookie(&format!("firstlight_oauth_{provider}"))
         .expect("a cookie for the way");
@@ -110,7 +110,7 @@ async fn a_member_signs_in_with_github_and_gets_a_session_and_no_token_in_a_url(
     let came = sign_in(&app, &fake, "github", "read:org", ann(204)).await;
     assert_eq!(
         (came.status, came.location.as_str()),
-        (303, "/light/admin/"),
+        (302, "/light/admin/"),
         "{came:?}"
     );
     assert_eq!(came.cookie("firstlight_oauth_github"), None, "the way is over");
@@ -170,7 +170,7 @@ async fn whoever_github_does_not_confirm_stays_out() {
         assert_eq!(came.location, format!("/light/admin/login?error={code}"), "{person:?}");
         assert_eq!(
             (came.status, came.cookie("firstlight_session")),
-            (303, None),
+            (302, None),
             "{person:?}"
         );
     }
@@ -218,7 +218,7 @@ async fn a_way_that_nobody_set_off_on_leads_nowhere() {
         let came = visit(&url, cookie).await;
         assert_eq!(
             (came.status, came.location),
-            (303, format!("/light/admin/login?error={code}")),
+            (302, format!("/light/admin/login?error={code}")),
             "{what}"
         );
     }
@@ -299,7 +299,7 @@ async fn slack_lets_its_workspace_in_and_names_are_nobodys_proof() {
         ),
     ] {
         let came = sign_in(&app, &fake, "slack", "openid profile", person.clone()).await;
-        assert_eq!((came.status, &came.location), (303, &location), "{person:?}");
+        assert_eq!((came.status, &came.location), (302, &location), "{person:?}");
         let Some(session) = came.cookie("firstlight_session") else {
             continue;
         };
