@@ -93,6 +93,7 @@ suite! {
     an_idempotency_key_is_claimed_answered_and_forgotten,
     a_token_is_kept_listed_seen_and_taken_back_once,
     the_audit_log_is_listed_by_each_filter_page_by_page,
+    who_answers_in_a_chat_is_in_the_audit_log_whatever_came_of_it,
     a_chat_message_its_conversation_and_its_line_are_one_order,
     a_conversation_falls_silent_and_is_ended_by_word,
     the_threads_of_the_latest_conversations_are_known_with_their_last_message,
@@ -3215,6 +3216,50 @@ mod claims {
         for (filter, expected) in table {
             assert_eq!(seqs(filter.clone()).await, (expected, None), "{filter:?}");
         }
+    }
+
+    pub(super) async fn who_answers_in_a_chat_is_in_the_audit_log_whatever_came_of_it(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        let in_slack = Responder {
+            slack_id: Some("U1".into()),
+            ..Responder::named("admin", Via::Slack)
+        };
+        for (event, by) in [("d-1", in_slack), ("d-2", Responder::named("bob", Via::Github))] {
+            let event = house.recorded(event).await;
+            let order = Settlement {
+                decide: Some(Answer {
+                    by,
+                    ..answer(1, Decision::Approved, None)
+                }),
+                ..settlement(event)
+            };
+            house.settles(order.clone()).await;
+            // Settled once, told once.
+            house.settles(order).await;
+        }
+        let filter = AuditFilter {
+            who: None,
+            action: Some("approval".into()),
+            target: Some(approval_id(1).to_string()),
+            since: None,
+            until: None,
+            before: None,
+            limit: 9,
+        };
+        let page = house.0.list_audit(ListAudit(filter)).await.expect("listed");
+        let lines = page
+            .items
+            .iter()
+            .map(|line| (line.who.as_str(), line.from.as_str(), line.result.as_str()));
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            [
+                ("bob", "github", "Somebody has answered already."),
+                // By the id: whoever calls themselves admin there is not the operator.
+                ("slack:U1", "slack", "ok"),
+            ]
+        );
     }
 
     pub(super) async fn a_chat_message_its_conversation_and_its_line_are_one_order(ground: impl Ground) {

@@ -92,6 +92,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::resource("/admin/crons/{name}/toggle")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route(web::post().to(admin::crons::toggle)),
@@ -183,6 +184,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/admin/approvals/{id}/respond")
                 .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default())
                 .route("", web::post().to(admin::approvals::respond))

@@ -589,34 +589,46 @@ enum Door {
 fn routes() -> Vec<(Door, String, String)> {
     let source = include_str!("../../src/http/routes.rs");
     let (mut door, mut scope, mut routes) = (Door::Open, String::new(), Vec::new());
+    let quoted = |text: &str| {
+        let literal = text.split('"').nth(1).expect("a path").to_owned();
+        literal
+            .split('/')
+            .map(|part| if part.starts_with('{') { "x" } else { part })
+            .collect::<Vec<_>>()
+            .join("/")
+    };
+    let wraps = |word: &str| source.matches(&format!("from_fn(auth::{word})")).count();
+    assert_eq!(wraps("guard"), wraps("witness"), "what is guarded is witnessed");
     let mut rest = source;
     let next = |rest: &str| {
-        [".route(", "web::scope("]
+        [".route(", "web::scope(", "web::resource("]
             .iter()
             .filter_map(|word| rest.find(word))
             .min()
     };
     while let Some(at) = next(rest) {
-        let is_scope = rest[at..].starts_with("web::scope(");
-        rest = &rest[at..];
-        let mut quotes = rest.splitn(3, '"');
-        let (_, literal) = (quotes.next(), quotes.next().expect("a path"));
-        let after = quotes.next().expect("what follows it");
-        if is_scope {
-            let wraps = &after[..next(after).unwrap_or(after.len())];
-            scope = literal.to_owned();
-            door = match (wraps.contains("auth::guard"), wraps.contains("::guard")) {
+        let (word, after) = rest[at..].split_once('(').expect("a call");
+        let here = &after[..next(after).unwrap_or(after.len())];
+        if word == ".route" {
+            let method = here
+                .split("web::")
+                .nth(1)
+                .and_then(|word| word.split('(').next())
+                .expect("a method");
+            // A route of a resource has the resource's path.
+            let path = if here.trim_start().starts_with('"') {
+                quoted(here)
+            } else {
+                String::new()
+            };
+            routes.push((door, method.to_uppercase(), format!("{scope}{path}")));
+        } else {
+            scope = quoted(here);
+            door = match (here.contains("auth::guard"), here.contains("::guard")) {
                 (true, _) => Door::Api,
                 (false, true) => Door::Pages,
                 (false, false) => Door::Open,
             };
-        } else {
-            let method = after.split("web::").nth(1).and_then(|word| word.split('(').next());
-            let parts = literal
-                .split('/')
-                .map(|part| if part.starts_with('{') { "x" } else { part });
-            let path = format!("{scope}{}", parts.collect::<Vec<_>>().join("/"));
-            routes.push((door, method.expect("a method").to_uppercase(), path));
         }
         rest = after;
     }
@@ -678,6 +690,14 @@ async fn every_route_refuses_whoever_has_no_right_to_it() {
         "what is open to everybody needs a reason"
     );
     let guarded = behind(Door::Api);
+    for known in [
+        ("POST", "/api/run"),
+        ("POST", "/admin/crons/x/toggle"),
+        ("DELETE", "/admin/api/tokens/x"),
+        ("POST", "/api/integrations/webhooks/x/rotate"),
+    ] {
+        assert!(guarded.contains(&known), "{known:?} was not understood: {guarded:?}");
+    }
     assert!(
         guarded.len() > 40,
         "the table of routes was not understood: {guarded:?}"

@@ -52,7 +52,7 @@ fn back(app: &TestApp, url: &url::Url) -> String {
 async fn set_off(app: &TestApp, way: &str) -> (String, String) {
     let (provider, next) = way.split_once('?').unwrap_or((way, ""));
     let away = visit(&at(app, &format!("/admin/api/oauth/{provider}/authorize?{next}")), "").await;
-    assert_eq!(away.status, 303, "{}", away.text);
+    assert_eq!(away.status, 302, "{}", away.text);
     let cookie = away
         .cookie(&format!("firstlight_oauth_{provider}"))
         .expect("a cookie for the way");
@@ -110,7 +110,7 @@ async fn a_member_signs_in_with_github_and_gets_a_session_and_no_token_in_a_url(
     let came = sign_in(&app, &fake, "github", "read:org", ann(204)).await;
     assert_eq!(
         (came.status, came.location.as_str()),
-        (303, "/light/admin/"),
+        (302, "/light/admin/"),
         "{came:?}"
     );
     assert_eq!(came.cookie("firstlight_oauth_github"), None, "the way is over");
@@ -170,7 +170,7 @@ async fn whoever_github_does_not_confirm_stays_out() {
         assert_eq!(came.location, format!("/light/admin/login?error={code}"), "{person:?}");
         assert_eq!(
             (came.status, came.cookie("firstlight_session")),
-            (303, None),
+            (302, None),
             "{person:?}"
         );
     }
@@ -218,7 +218,7 @@ async fn a_way_that_nobody_set_off_on_leads_nowhere() {
         let came = visit(&url, cookie).await;
         assert_eq!(
             (came.status, came.location),
-            (303, format!("/light/admin/login?error={code}")),
+            (302, format!("/light/admin/login?error={code}")),
             "{what}"
         );
     }
@@ -299,7 +299,7 @@ async fn slack_lets_its_workspace_in_and_names_are_nobodys_proof() {
         ),
     ] {
         let came = sign_in(&app, &fake, "slack", "openid profile", person.clone()).await;
-        assert_eq!((came.status, &came.location), (303, &location), "{person:?}");
+        assert_eq!((came.status, &came.location), (302, &location), "{person:?}");
         let Some(session) = came.cookie("firstlight_session") else {
             continue;
         };
@@ -369,5 +369,85 @@ async fn what_is_not_configured_is_not_there() {
     ] {
         assert_eq!(visit(&at(&app, path), "").await.status, 401, "{path}");
     }
+    app.finish().await;
+}
+
+#[actix::test]
+async fn a_question_knows_people_by_how_they_signed_in() {
+    let overlay = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(overlay.path().join("workflows")).expect("made");
+    let build = concat!(
+        "name: build\nphases:\n  - name: ask\n    type: approval\n    gate: ship\n    message: Ship it?\n",
+        "    gate_policy: {logins: [ann, admin], slack_ids: [U0ANN], not_requester: true, approvals: 2}\n",
+    );
+    std::fs::write(overlay.path().join("workflows/build.yaml"), build).expect("written");
+    let fake = FakeSignIn::start();
+    let settings = format!("workflows: {{overlay: {}}}", overlay.path().display());
+    let everybody = [("GITHUB_ALLOWED_ORG", "*"), ("GITHUB_TOKEN", "")];
+    let app = app(&fake, &everybody, &settings).await;
+    let person = |login: &str| Person {
+        profile: json!({ "login": login }),
+        membership: 404,
+    };
+    let session = async |provider: &str, scopes: &str, person: Person| {
+        let came = sign_in(&app, &fake, provider, scopes, person).await;
+        came.cookie("firstlight_session").expect("a session")
+    };
+    let in_slack = session("slack", "openid profile", in_slack("TACME", "acme")).await;
+    let ann = session("github", "", person("Ann")).await;
+    let false_admin = session("github", "", person("admin")).await;
+    let post = async |path: &str, cookie: &str, wish: Value| {
+        let headers = [("cookie", cookie), ("sec-fetch-site", "same-origin")];
+        app.post_with(path, None, &headers, &wish).await
+    };
+    let wish = json!({ "workflow": "build", "context": { "repo": "acme/site", "issueNumber": 1, "title": "x" } });
+    assert_eq!(post("/api/run", &in_slack, wish).await.status, 202);
+    app.settle().await;
+    let id = app.read("/admin/api/approvals").await["approvals"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/admin/api/approvals/{id}/respond");
+    let yes = || json!({ "decision": "approved" });
+    for (cookie, status, words) in [
+        (
+            &in_slack,
+            403,
+            "slack:U0ANN asked for this run, and somebody else has to answer",
+        ),
+        (
+            &false_admin,
+            403,
+            "github:admin may not answer this; ann, admin, one person in Slack may",
+        ),
+    ] {
+        let answer = post(&path, cookie, yes()).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (status, Some(words)));
+    }
+    let first = post(&path, &ann, yes()).await;
+    assert_eq!(
+        first.json(),
+        json!({ "status": "pending", "approvals": 1, "needed": 2 }),
+        "{}",
+        first.text
+    );
+    // She is one person, however often she says yes; the operator's token is the operator.
+    let mine = app
+        .post(
+            "/admin/api/tokens",
+            Some(&app.login().await),
+            &json!({ "label": "x", "scope": "operate" }),
+        )
+        .await;
+    assert_eq!(post(&path, &ann, yes()).await.status, 403);
+    let operator = mine.json()["token"].as_str().expect("a token").to_owned();
+    let second = app.post(&path, Some(&operator), &yes()).await;
+    assert_eq!(
+        (second.status, second.json()),
+        (200, json!({ "status": "approved" })),
+        "{}",
+        second.text
+    );
+    app.settle().await;
     app.finish().await;
 }

@@ -306,7 +306,7 @@ fn way_of(provider: Provider, request: &HttpRequest, back: &Back, shared: &HttpS
 
 /// Elsewhere, with cookies; kept by nobody on the way.
 fn leave_for<const N: usize>(url: &str, cookies: [Cookie<'static>; N]) -> HttpResponse {
-    let mut response = HttpResponse::SeeOther();
+    let mut response = HttpResponse::Found();
     response.insert_header((LOCATION, url));
     response.insert_header((CACHE_CONTROL, "no-store"));
     for cookie in cookies {
