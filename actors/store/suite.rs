@@ -1297,7 +1297,27 @@ mod claims {
         for n in 0..3 {
             let mut late = event(&format!("d-{n}"));
             late.envelope.timestamp = at(3_600 * n);
-            house.0.record_event(RecordEvent(late)).await.expect("recorded");
+            let Recorded::Fresh(seq) = house.0.record_event(RecordEvent(late)).await.expect("recorded") else {
+                panic!("new")
+            };
+            // One is set aside, taken up again and settled: it is counted once. One waits, and is counted in all only.
+            if n == 1 {
+                let aside = Settlement {
+                    quarantined: true,
+                    ..settlement(seq)
+                };
+                house.settles(aside).await;
+                let again = ReplayEvent {
+                    id: "d-1".into(),
+                    as_new: None,
+                    at: at(5),
+                };
+                house.0.replay_event(again).await.expect("taken up");
+            }
+            if n < 2 {
+                house.settles(settlement(seq)).await;
+                house.settles(settlement(seq)).await;
+            }
         }
         house
             .0
@@ -1314,16 +1334,10 @@ mod claims {
             .collect();
         assert_eq!(
             told,
-            [
-                (0, "events", 1),
-                (0, "runs", 1),
-                (0, "succeeded", 1),
-                (1, "events", 1),
-                (2, "events", 1)
-            ]
+            [(0, "events", 1), (0, "runs", 1), (0, "succeeded", 1), (1, "events", 1)]
         );
         let later = house.0.read_hours(ReadHours { since: at(3_601) }).await.expect("read");
-        assert_eq!(later.len(), 2, "from the hour of the instant on");
+        assert_eq!(later.len(), 1, "from the hour of the instant on");
         let totals = house
             .0
             .read_totals(ReadTotals { live_since: at(0) })

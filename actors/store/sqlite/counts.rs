@@ -11,7 +11,7 @@ use super::sessions;
 use crate::domain::{HourCount, Totals};
 use crate::messages::store::StoreCounts;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 
 /// Counts what is open; how the writer wrote is added by whoever knows it.
 pub(super) fn count(db: &Connection) -> Result<StoreCounts, Fault> {
@@ -25,6 +25,15 @@ pub(super) fn count(db: &Connection) -> Result<StoreCounts, Fault> {
         open_effects: one("SELECT count(*) FROM effects INDEXED BY effects_open WHERE settled_at IS NULL")?,
         ..StoreCounts::default()
     })
+}
+
+/// Counts so many events more in an hour, or less.
+pub(super) fn count_events(db: &Connection, hour: i64, n: i64) -> Result<(), Fault> {
+    db.prepare_cached(
+        "INSERT INTO hours VALUES (?1, 'events', max(?2, 0)) ON CONFLICT (hour, what) DO UPDATE SET n = max(n + ?2, 0)",
+    )?
+    .execute([hour, n])?;
+    Ok(())
 }
 
 /// What happened, by the hour.
@@ -54,7 +63,8 @@ pub(super) fn totals(db: &Connection, live_since: DateTime<Utc>) -> Result<Total
         Ok(found.collect::<Result<_, _>>()?)
     };
     Ok(Totals {
-        events: one("SELECT ifnull(sum(n), 0) FROM hours WHERE what = 'events'")?,
+        events: one("SELECT (SELECT ifnull(sum(n), 0) FROM hours WHERE what = 'events')
+                  + (SELECT count(*) FROM events INDEXED BY events_recorded WHERE state = 'recorded')")?,
         quarantined_events: one(
             "SELECT count(*) FROM events INDEXED BY events_quarantined WHERE state = 'quarantined'",
         )?,

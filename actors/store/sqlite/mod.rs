@@ -443,13 +443,7 @@ impl Store for SqliteStore {
     }
 
     fn settle_events(&self, order: SettleEvents) -> Pending<Vec<Settled>> {
-        self.write(move |db| {
-            order
-                .0
-                .iter()
-                .map(|settlement| events::settle(db, settlement))
-                .collect()
-        })
+        self.write(move |db| events::settle_all(db, &order.0))
     }
 
     fn decide(&self, order: Decide) -> Pending<Decided> {

@@ -82,6 +82,8 @@ const TRIGGERS: &[(&str, &str, ChangeKind, &str, &str)] = &[
     ("cron_overrides", "DELETE", ChangeKind::Cron, "OLD.name", "1"),
     ("cron_firings", "INSERT", ChangeKind::Cron, "NEW.cron", "1"),
     ("cron_firings", "UPDATE", ChangeKind::Cron, "NEW.cron", "1"),
+    ("cron_firings", "INSERT", ChangeKind::Cron, "NEW.cron", "1"),
+    ("cron_firings", "UPDATE", ChangeKind::Cron, "NEW.cron", "1"),
     ("chat_sessions", "INSERT", ChangeKind::Session, "NEW.id", "1"),
     ("chat_sessions", "UPDATE", ChangeKind::Session, "NEW.id", "1"),
     ("webhook_stats", "INSERT", ChangeKind::Webhook, "NEW.webhook", "1"),
@@ -203,6 +205,8 @@ mod tests {
              INSERT INTO workflow_overrides VALUES ('w2', 0, 1, 'a');
              INSERT INTO cron_overrides VALUES ('c', 0, NULL, 1, 'a');
              DELETE FROM cron_overrides;
+             INSERT INTO cron_firings (cron, scheduled_at, kind, state, due_at, who, instants, seed, created_at)
+             VALUES ('c2', 1, 'k', 's', 1, 'a', 1, '', 1);
              INSERT INTO chat_sessions (id, platform, channel, thread, user_id, created_at, last_activity_at)
              VALUES ('c', 'slack', 'C', 'T', 'U', 1, 1);
              INSERT INTO webhook_stats (webhook, updated_at) VALUES ('h', 1);
@@ -225,6 +229,7 @@ mod tests {
             "delivery d",
             "workflow w2",
             "cron c",
+            "cron c2",
             "session c",
             "webhook h",
             "audit 1",

@@ -1,4 +1,4 @@
-//! `POST /admin/api/route-test`: what would become of a payload, or of a stored event. Nothing is stored, nothing is done.
+//! `POST /admin/api/route-test`: what would become of a payload, or of a stored event. Nothing of it is stored, nothing is done.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data};
@@ -29,7 +29,7 @@ struct Wish {
 
 /// `{id}`, or `{event, payload, headers?}` → `{checks, filtered, envelope, routing, admission, outcome, workflow, starts,
 /// liveRun, says}`: what each check of the webhook's contract and each rule of routing and admission says, and what would
-/// happen. Nothing is stored, traced or done.
+/// happen. Nothing is done, and nothing of the payload is stored or traced; that somebody asked is in the audit log.
 pub(crate) async fn rehearse(
     body: Bytes,
     shared: Data<HttpShared>,
