@@ -188,6 +188,16 @@ test("a run is done again from one of its phases, and cancelled", async () => {
     await leave(page);
 });
 
+test("an event is replayed as a new one, after a question", async () => {
+    const page = await visit("/admin/events/d-comment");
+    await page.getByText("what each rule would say to it now").waitFor();
+    await page.getByRole("button", { name: "Replay as new" }).click();
+    await page.locator("#confirm-yes").click();
+    await page.waitForURL((url) => url.pathname.includes("/events/") && !url.pathname.endsWith("/d-comment"));
+    await page.getByRole("link", { name: "an earlier event, replayed as new" }).waitFor();
+    await leave(page);
+});
+
 test("a word is found in a long log, wherever it is", async () => {
     const page = await visit(`/admin/runs/${runs.noisy}`);
     await page.locator("[data-lines]", { hasText: "needle at the end" }).waitFor();

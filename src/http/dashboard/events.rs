@@ -1,14 +1,15 @@
 //! Events as they were accepted: the list, and one with its envelope, its raw payload and what it led to. Reads only.
 
 use actix_web::web::{Path, Query};
-use actors::domain::{EventFilter, EventState, EventType, ReplyTo, StoredEffect, StoredEvent};
+use actors::domain::{EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, StoredEffect, StoredEvent};
+use actors::messages::dispatch::{Rehearsed, TryRoute};
 use actors::messages::store::{EffectsOf, ListEvents, ReadEvent};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::frame::{Section, Sheet, Visit};
-use super::parts::{self, Act, Row, Standing as _};
+use super::parts::{self, Act, Row, Standing as _, Tone};
 use super::tint;
 use crate::http::problem::Problem;
 
@@ -123,6 +124,11 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         parts::json(&value)
     });
     let envelope = parts::json(&event.envelope);
+    // The dispatcher may have a lot to do; the page does without its word then.
+    let order = TryRoute {
+        envelope: Box::new(event.envelope.clone()),
+    };
+    let rehearsed = visit.doors.desk.rehearse.send(order).await?.ok();
     let api = visit.url(&format!("/admin/api/events/{}", path_part(&id)));
     let mut about_it = format!("event:{id}");
     if let Some(run) = event.run {
@@ -158,6 +164,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
             @if let Some(title) = &event.envelope.title { (parts::foreign(title)) }
         }, replay))
         (parts::live("event", &about_it, html! { (summary(&visit, &event)) }))
+        @if let Some(rehearsed) = &rehearsed { (parts::card("Why", html! { span.quiet.small { "what each rule would say to it now" } }, rules(rehearsed))) }
         @if !event.envelope.body.is_empty() {
             (parts::card("What was written", html! {}, html! { div.wrapped { (parts::code("What was written", &event.envelope.body)) } }))
         }
@@ -218,10 +225,44 @@ fn summary(visit: &Visit, event: &StoredEvent) -> Markup {
                     }
                 }),
                 ("Answers go", html! { (reply_to(&envelope.reply_to)) }),
+                ("Repeats", html! {
+                    @match &event.replay_of {
+                        Some(first) => a href=(visit.url(&format!("/admin/events/{}", path_part(first.as_str())))) { "an earlier event, replayed as new" },
+                        None => span.quiet { "nothing" },
+                    }
+                }),
                 ("Id", html! { code { (envelope.id) } (parts::copy(envelope.id.as_str())) }),
             ])))
         }
     }
+}
+
+fn rules(rehearsed: &Rehearsed) -> Markup {
+    html! {
+        (rulings(rehearsed.routing.iter().chain(&rehearsed.admission)))
+        p.quiet.small { "It would come to: " (parts::foreign(&rehearsed.outcome)) }
+    }
+}
+
+/// What rules say to a case, one after the other.
+pub(super) fn rulings<'a>(said: impl IntoIterator<Item = &'a RuleCheck>) -> Markup {
+    let rows = said.into_iter().map(|check| {
+        let tone = match check.verdict {
+            Ruling::Passed => Tone::Good,
+            Ruling::Decided => Tone::Busy,
+            Ruling::Stopped => Tone::Waiting,
+            Ruling::Skipped => Tone::Quiet,
+        };
+        Row {
+            href: None,
+            cells: vec![
+                html! { (check.rule) },
+                html! { span.badge.still data-tone=(tone) { (check.verdict) } },
+                parts::foreign(&check.said),
+            ],
+        }
+    });
+    parts::table("Rules", &["Rule", "Verdict", "Because"], rows)
 }
 
 /// Where answers go, in words.

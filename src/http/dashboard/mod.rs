@@ -30,6 +30,7 @@ mod frame;
 mod graph;
 pub(crate) mod overview;
 mod parts;
+mod plots;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 mod tint;
