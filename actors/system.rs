@@ -7,10 +7,12 @@ use anyhow::Context as _;
 
 use crate::clock::SharedClock;
 use crate::connectors::SinkMaker;
+use crate::cron::{CronConfig, CronDoors, CronTicker};
 use crate::dispatch::{Dispatcher, DispatcherDoors, DispatcherRules};
 use crate::github::{GithubClient, GithubClientConfig};
 use crate::house::{Bells, Knock, Nudges};
 use crate::library::{Librarian, LibraryRules};
+use crate::messages::cron::{ChangeCron, FireCron, ListCrons};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, RetryRun, TryRoute};
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::integrations::{
@@ -53,6 +55,8 @@ pub struct SystemConfig {
     pub library: LibraryRules,
     /// Places, folders and runtimes of runs.
     pub runs: RunsConfig,
+    /// The schedules.
+    pub crons: CronConfig,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
     /// Where the integrations' state is.
@@ -99,6 +103,17 @@ pub struct StateDoors {
     pub set_git_auto_commit: Recipient<SetGitAutoCommitConfig>,
 }
 
+/// What the cron ticker is asked for.
+#[derive(Clone)]
+pub struct CronOrders {
+    /// The schedules.
+    pub list: Recipient<ListCrons>,
+    /// A schedule is changed.
+    pub change: Recipient<ChangeCron>,
+    /// A schedule is fired now.
+    pub fire: Recipient<FireCron>,
+}
+
 /// Doors that are the same in every thread: what the front of the house may say to the actors.
 #[derive(Clone)]
 pub struct FrontDoors {
@@ -118,6 +133,8 @@ pub struct FrontDoors {
     pub auto_commit: Recipient<AutoCommit>,
     /// The workflows of this moment.
     pub workflows: Recipient<ReadWorkflows>,
+    /// The schedules.
+    pub crons: CronOrders,
     /// The prompts of one of them.
     pub prompts: Recipient<ReadPrompts>,
     /// Events wait to be routed.
@@ -150,6 +167,7 @@ pub struct System {
     librarian: Addr<Librarian>,
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
+    ticker: Addr<CronTicker>,
     repliers: Vec<Addr<Replier>>,
     retrier: Addr<DeliveryRetrier>,
     git: Addr<GitCommitter>,
@@ -206,6 +224,8 @@ impl System {
         let delivery_channel = config.runs.delivery_channel.clone();
         // Keeper and supervisor nudge one another: the keeper's address is there before it is.
         let keeper_to_be = Context::<GateKeeper>::new();
+        // The ticker asks the dispatcher, which stands before the supervisor, which tells the ticker what came to rest.
+        let ticker_to_be = Context::<CronTicker>::new();
         let supervisor = RunSupervisor::new(
             config.runs,
             RunDoors {
@@ -220,6 +240,7 @@ impl System {
                 effects: nudges.clone(),
                 thread: github.clone().recipient(),
                 token: github.clone().recipient(),
+                crons: ticker_to_be.address().recipient(),
                 gates: keeper_to_be.address().recipient(),
             },
             clock.clone(),
@@ -244,6 +265,7 @@ impl System {
             config.library,
             config.dispatcher.catalog.clone(),
             door.clone().recipient(),
+            ticker_to_be.address().recipient(),
             clock.clone(),
             bells.bell("librarian"),
         )
@@ -261,9 +283,9 @@ impl System {
                 gates_here: door.clone().recipient(),
                 end_sessions: door.clone().recipient(),
                 switched_off: door.clone().recipient(),
-                runs: door.recipient(),
+                runs: door.clone().recipient(),
                 start_run: supervisor.clone().recipient(),
-                effects_queued: nudges,
+                effects_queued: nudges.clone(),
                 knock: knock.clone(),
             },
             config.dispatcher,
@@ -271,12 +293,33 @@ impl System {
             bells.bell("dispatcher"),
         )
         .start();
+        let cron_doors = CronDoors {
+            states: door.clone().recipient(),
+            over: door.clone().recipient(),
+            record: door.clone().recipient(),
+            open: door.clone().recipient(),
+            begin: door.clone().recipient(),
+            settle: door.clone().recipient(),
+            end: door.clone().recipient(),
+            ended: door.clone().recipient(),
+            latest: door.clone().recipient(),
+            list: door.recipient(),
+            dispatch: dispatcher.clone().recipient(),
+            effects: nudges,
+        };
+        let ticker = ticker_to_be.run(CronTicker::new(
+            config.crons,
+            cron_doors,
+            clock.clone(),
+            bells.bell("cron ticker"),
+        ));
         Ok(Self {
             store,
             dispatcher,
             librarian,
             supervisor,
             keeper,
+            ticker,
             repliers,
             retrier,
             git,
@@ -314,6 +357,11 @@ impl System {
             deliveries: self.deliveries(),
             auto_commit: self.git.clone().recipient(),
             workflows: self.librarian.clone().recipient(),
+            crons: CronOrders {
+                list: self.ticker.clone().recipient(),
+                change: self.ticker.clone().recipient(),
+                fire: self.ticker.clone().recipient(),
+            },
             prompts: self.librarian.clone().recipient(),
             arrived: self.dispatcher.clone().recipient(),
             rehearse: self.dispatcher.clone().recipient(),
@@ -334,6 +382,7 @@ impl System {
                 self.supervisor.clone().recipient(),
             ),
             station("gate keeper", GateKeeper::CAPACITY, self.keeper.clone().recipient()),
+            station("cron ticker", CronTicker::CAPACITY, self.ticker.clone().recipient()),
             station(
                 "delivery retrier",
                 DeliveryRetrier::CAPACITY,
@@ -365,6 +414,7 @@ impl System {
         let mut before = None;
         loop {
             let librarian = self.librarian.send(AwaitQuiet).await.unwrap_or(0);
+            let ticker = self.ticker.send(AwaitQuiet).await.unwrap_or(0);
             let dispatcher = self.dispatcher.send(AwaitQuiet).await.unwrap_or(0);
             let supervisor = self.supervisor.send(AwaitQuiet).await.unwrap_or(0);
             let keeper = self.keeper.send(AwaitQuiet).await.unwrap_or(0);
@@ -375,7 +425,9 @@ impl System {
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
             let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
-            let now = Some((librarian, dispatcher, supervisor, keeper, replies, retrier, git, state));
+            let now = Some((
+                librarian, ticker, dispatcher, supervisor, keeper, replies, retrier, git, state,
+            ));
             if now == before {
                 return;
             }
@@ -387,6 +439,7 @@ impl System {
     pub async fn finish(&self) {
         let mut all = vec![
             self.librarian.send(Finish).await,
+            self.ticker.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,

@@ -14,6 +14,7 @@ use actors::domain::{
     Cause, NewRun, Overlap, ReplyTo, RepoName, RunContext, RunFilter, RunId, RunStatus, Subject, TriggerType, Workflow,
 };
 use actors::house::Bells;
+use actors::messages::cron::RunsRested;
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
@@ -182,6 +183,7 @@ impl House {
             effects: deaf.clone().recipient().into(),
             thread: deaf.clone().recipient(),
             token: deaf.clone().recipient(),
+            crons: deaf.clone().recipient(),
             gates: deaf.recipient(),
         };
         let mut config = RunsConfig::new(at("runs"), at("work"));
@@ -264,6 +266,12 @@ impl Handler<MintToken> for Deaf {
     fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+impl Handler<RunsRested> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, _: RunsRested, _: &mut Self::Context) {}
 }
 
 impl Handler<GatesChanged> for Deaf {

@@ -11,7 +11,7 @@ use actix::Actor;
 use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::ConnectorRegistry;
-use actors::cron;
+use actors::cron::{self, CronConfig, CronDefinition};
 use actors::dispatch::DispatcherRules;
 use actors::domain::{Mistake, Secret};
 use actors::github::{AppCredentials, Credentials, GithubClientConfig, GithubRules, SignatureKeys};
@@ -74,7 +74,7 @@ pub enum Called {
 ///
 /// # Errors
 /// Every mistake of every workflow file, of every schedule, and of every setting that names a workflow.
-pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
+pub fn load_workflows(loaded: &Loaded) -> Result<(Catalog, Vec<CronDefinition>), Vec<Mistake>> {
     let rules = library_rules(loaded);
     let overlay = rules.overlay.as_deref();
     let setup = workflows::Setup {
@@ -96,7 +96,7 @@ pub fn load_workflows(loaded: &Loaded) -> Result<Catalog, Vec<Mistake>> {
     let exists = |name: &str| names.contains(&name);
     let mistakes = cron::check(&crons, &exists, &names, loaded.settings.managed_repos.rule());
     if mistakes.is_empty() {
-        Ok(catalog)
+        Ok((catalog, crons))
     } else {
         Err(mistakes)
     }
@@ -139,7 +139,8 @@ fn library_rules(loaded: &Loaded) -> LibraryRules {
 /// Configuration mistakes, all together; or the first thing that failed, with what to do about it.
 pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootError> {
     let settings = &loaded.settings;
-    let catalog = load_workflows(loaded).map_err(BootError::Configuration)?;
+    let (catalog, crons) = load_workflows(loaded).map_err(BootError::Configuration)?;
+    let catalog = SharedCatalog::new(catalog);
     let managed = settings.managed_repos.rule();
     warn_about(settings);
 
@@ -168,7 +169,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             public_url: settings.server.public_url.as_ref().map(ToString::to_string),
             routes: settings.routes.clone(),
             managed: managed.clone(),
-            catalog: SharedCatalog::new(catalog),
+            catalog: catalog.clone(),
             bot_name: settings.github.bot_name.to_string(),
         },
         library: LibraryRules {
@@ -176,6 +177,12 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             ..library_rules(loaded)
         },
         runs: runs_config(settings),
+        crons: CronConfig {
+            overlay: settings.workflows.overlay.clone(),
+            webhooks: settings.github.enabled,
+            delivery_channel: settings.slack.delivery_channel.as_ref().map(ToString::to_string),
+            ..CronConfig::new(crons, managed.clone(), catalog)
+        },
         github: github_client(settings)?,
         state: StateConfig {
             changes: changes.clone(),

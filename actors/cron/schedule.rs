@@ -119,6 +119,12 @@ impl Schedule {
         self.zone.name()
     }
 
+    /// What the clock of its zone shows at an instant, with its offset (RFC 3339).
+    #[must_use]
+    pub fn show(&self, instant: DateTime<Utc>) -> String {
+        self.zone.show(instant)
+    }
+
     /// The first firing strictly after an instant; nothing for years before 1 and after 9000.
     #[must_use]
     pub fn after(&self, instant: DateTime<Utc>) -> Option<Firing> {

@@ -76,7 +76,7 @@ pub fn admit(ask: Ask, house: House<'_>) -> Result<NewRun, NotDispatched> {
     }
     let (event, thread, reply_to) = match ask.event {
         Some((event, thread, reply_to)) => (Some(event), thread, reply_to),
-        None => (None, None, answer_place(repo.as_ref(), number)),
+        None => (None, None, answer_place(repo.as_ref(), number, ask.trigger)),
     };
     let subject = thread.unwrap_or_else(|| match (&repo, number) {
         (Some(repo), Some(number)) => Subject::thread(repo, number),
@@ -138,13 +138,15 @@ pub(super) fn rules(workflow: &str, context: &RunContext, house: House<'_>) -> V
 }
 
 /// A run that no event asked for answers in the thread that it is about.
-fn answer_place(repo: Option<&RepoName>, number: Option<u64>) -> ReplyTo {
+/// What a schedule started and is about no thread goes to the chat channel for that, where there is one.
+fn answer_place(repo: Option<&RepoName>, number: Option<u64>, trigger: TriggerType) -> ReplyTo {
     match (repo, number) {
         (Some(repo), Some(number)) => ReplyTo::IssueComment {
             repo: repo.clone(),
             number,
             comment_id: None,
         },
+        _ if trigger == TriggerType::Cron => ReplyTo::DeliveryChannel,
         _ => ReplyTo::Nobody,
     }
 }

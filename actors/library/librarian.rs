@@ -17,6 +17,7 @@ use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{Change, ChangeKind, Mistake, WorkflowName};
 use crate::house::Bell;
+use crate::messages::cron::CronFilesChanged;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::library::{FilesChanged, ReadPrompts, ReadWorkflows, Shelf};
 use crate::messages::store::KeepDefinitions;
@@ -50,6 +51,7 @@ pub struct Librarian {
     rules: Arc<LibraryRules>,
     shelf: SharedCatalog,
     keep: Recipient<KeepDefinitions>,
+    crons: Recipient<CronFilesChanged>,
     clock: SharedClock,
     watch: Option<Watch>,
     refused: Vec<Mistake>,
@@ -83,6 +85,7 @@ impl Librarian {
         rules: LibraryRules,
         shelf: SharedCatalog,
         keep: Recipient<KeepDefinitions>,
+        crons: Recipient<CronFilesChanged>,
         clock: SharedClock,
         bell: Bell,
     ) -> Self {
@@ -90,6 +93,7 @@ impl Librarian {
             rules: Arc::new(rules),
             shelf,
             keep,
+            crons,
             clock,
             watch: None,
             refused: Vec::new(),
@@ -160,6 +164,8 @@ impl Librarian {
         match turn {
             Ok(reloaded) => {
                 self.take_up(reloaded);
+                // Schedules name workflows, so theirs are read after these. A full mailbox holds a nudge already.
+                let _ = self.crons.try_send(CronFilesChanged);
                 if again {
                     self.work(ctx, REST);
                 }

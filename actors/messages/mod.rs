@@ -3,6 +3,7 @@
 //! Each message says who sends it (`Sender:`), who handles it (`Handler:`) and what comes back (`Answer:`); a test holds that.
 //! Messages carry ids and small facts. There is no closure in them and no sender: answers go through the result.
 
+pub mod cron;
 pub mod dispatch;
 pub mod github;
 pub mod house;

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::{
     Approval, ApprovalFilter, ApprovalId, AttemptOutcome, AuditFilter, AuditLine, ChatMessage, ChatPlace, ChatSession,
-    ChatThread, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter, DeliveryId, DeliveryRow,
-    DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution, HourCount, IssuedToken,
-    LiveSession, MessageRecorded, NewEffect, NewEvent, NewRun, NewToken, Opened, Page, PhaseRecord, RawBody, Recorded,
-    Redelivered, Replayed, Responder, RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd,
-    Source, Step, StoredEffect, StoredEvent, Subject, TokenFilter, Totals, WebhookHealth, WebhookMessage, WorkflowName,
+    ChatThread, CronFiring, CronOverride, CronState, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter,
+    DeliveryId, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution,
+    FiringSeq, FiringState, HourCount, IssuedToken, LiveSession, MessageRecorded, NewEffect, NewEvent, NewFiring,
+    NewRun, NewToken, Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Replayed, Responder, RunFilter, RunId,
+    RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject,
+    TargetSettled, TokenFilter, Totals, WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -915,3 +916,143 @@ pub struct StoreCounts {
     /// Commits since the process started; `written / commits` is the size of a group.
     pub commits: u64,
 }
+
+/// Read where every schedule stands.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: what is known, by name; a schedule that never fired is not among them.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<BTreeMap<String, CronState>>")]
+pub struct CronStates;
+
+/// Say something over a schedule's file, or take it back.
+///
+/// Sender: the cron ticker, once it has checked it. Handler: the store. Answer: done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct OverrideCron {
+    /// The schedule.
+    pub cron: String,
+    /// What is said; absent: the file counts again.
+    pub over: Option<CronOverride>,
+}
+
+/// Write firings of one schedule down, with where it stands then. Nothing is dispatched before.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: the place of each; nothing for one whose instant is in the ledger already.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<Vec<Option<FiringSeq>>>")]
+pub struct RecordFirings {
+    /// The schedule.
+    pub cron: String,
+    /// Its firings, oldest first.
+    pub firings: Vec<NewFiring>,
+    /// Where it stands then. What is said over its file is not touched, and without a cursor that neither.
+    pub state: CronState,
+    /// What somebody is told.
+    pub effects: Vec<NewEffect>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Read the firings that are not over, oldest first.
+///
+/// Sender: the cron ticker, when it starts. Handler: the store. Answer: the firings.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<WholeFiring>>")]
+pub struct OpenFirings;
+
+/// Write down what a waiting firing dispatches.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: done; one that has begun stays as it is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct BeginFiring {
+    /// Which.
+    pub firing: FiringSeq,
+    /// What its runs are told, but for the repository.
+    pub context: Map<String, Value>,
+    /// One run each; absent for a run about no repository.
+    pub repos: Vec<Option<String>>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Write down what became of targets of a firing.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: done.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct SettleTargets {
+    /// Which firing.
+    pub firing: FiringSeq,
+    /// Its targets.
+    pub targets: Vec<TargetSettled>,
+}
+
+/// End a firing, and write down where its schedule stands.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: done; one that is over stays as it is.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "StoreResult<()>")]
+pub struct EndFiring {
+    /// Which.
+    pub firing: FiringSeq,
+    /// How it ended.
+    pub state: FiringState,
+    /// For people.
+    pub note: Option<String>,
+    /// Where its schedule stands.
+    pub stands: CronState,
+    /// What somebody is told.
+    pub effects: Vec<NewEffect>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A target whose run is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedTarget {
+    /// Its firing.
+    pub firing: FiringSeq,
+    /// Its number.
+    pub n: u32,
+    /// How its run ended; absent: there is no such run any more.
+    pub status: Option<RunStatus>,
+    /// Why it did not end well.
+    pub error: Option<String>,
+}
+
+/// Read which targets of firings have a run that is over.
+///
+/// Sender: the cron ticker. Handler: the store. Answer: those that are not settled yet.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<EndedTarget>>")]
+pub struct EndedTargets;
+
+/// List firings, newest first.
+///
+/// Sender: API, dashboard, CLI. Handler: the store. Answer: a page.
+#[derive(Debug, Clone, Default, Message)]
+#[rtype(result = "StoreResult<Page<CronFiring>>")]
+pub struct ListFirings {
+    /// Only of this schedule.
+    pub cron: Option<String>,
+    /// Only before this position (the `next` of the page before).
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Read one firing with what it dispatched.
+///
+/// Sender: API, dashboard. Handler: the store. Answer: the firing, if there is one at this place.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Option<WholeFiring>>")]
+pub struct ReadFiring(pub FiringSeq);
+
+/// Read the latest firing of each schedule.
+///
+/// Sender: the cron ticker, for its list. Handler: the store. Answer: the firings.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Vec<CronFiring>>")]
+pub struct LatestFirings;

@@ -8,6 +8,7 @@ use actix::prelude::*;
 
 use crate::domain::{IntegrationEvent, OutputBy, PromptBy};
 use crate::house::Nudges;
+use crate::messages::cron::RunsRested;
 use crate::messages::github::{MintToken, ReadThread};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::GatesChanged;
@@ -136,6 +137,8 @@ pub struct RunDoors {
     pub thread: Recipient<ReadThread>,
     /// The GitHub client: a token for a phase that asks for one.
     pub token: Recipient<MintToken>,
+    /// The cron ticker: a run came to rest.
+    pub crons: Recipient<RunsRested>,
     /// The gate keeper: a question was asked, perhaps with a deadline.
     pub gates: Recipient<GatesChanged>,
 }

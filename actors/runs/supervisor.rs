@@ -18,6 +18,7 @@ use super::say;
 use crate::clock::SharedClock;
 use crate::domain::{NewEffect, ProcessGroup, RunFilter, RunId, RunRecord, RunStatus};
 use crate::house::Bell;
+use crate::messages::cron::RunsRested;
 use crate::messages::house::{AwaitQuiet, Finish};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{
@@ -285,6 +286,12 @@ impl RunSupervisor {
         self.panics.remove(&run);
         self.finished += 1;
         self.look = true;
+        self.tell_crons();
+    }
+
+    /// A schedule may wait for a run that came to rest. A full mailbox holds a nudge already.
+    fn tell_crons(&self) {
+        let _ = self.house.doors.crons.try_send(RunsRested);
     }
 
     /// Waits before the store is asked again; stays `busy` so that nothing else asks in the meantime.
@@ -488,6 +495,8 @@ impl Handler<StartRun> for RunSupervisor {
         self.house.doors.effects.nudge(EffectsQueued);
         self.look = true;
         self.look_for_ends = true;
+        // A rejection ends a run, too.
+        self.tell_crons();
         self.advance(ctx);
     }
 }
@@ -560,6 +569,7 @@ impl Handler<CancelRun> for RunSupervisor {
                     supervisor.debts.remove(&run);
                     supervisor.look = true;
                     supervisor.look_for_ends = true;
+                    supervisor.tell_crons();
                 }
             }
             supervisor.advance(ctx);

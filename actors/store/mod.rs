@@ -8,6 +8,7 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -15,20 +16,23 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::domain::{
-    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq,
-    Execution, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered,
-    Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
-    ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
-    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListRuns, ListSessions,
-    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
-    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadHours, ReadLines, ReadSession, ReadTotals,
-    ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver,
-    ReplayEvent, ResultOf, RevokeToken, RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff,
-    TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
+    BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
+    DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
+    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
+    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
+    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
+    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
+    StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    WebhookStats,
 };
 
 /// An order that is under way. It was queued *before* this was returned: the order of calls is the order of writing, and
@@ -140,6 +144,28 @@ orders! {
     close_gate(CloseGate) -> Decided;
     /// Says once that nobody has answered a question.
     escalate_gate(EscalateGate) -> bool;
+    /// Reads where every schedule stands.
+    cron_states(CronStates) -> BTreeMap<String, CronState>;
+    /// Says something over a schedule's file, or takes it back.
+    override_cron(OverrideCron) -> ();
+    /// Writes firings of one schedule down, once per instant.
+    record_firings(RecordFirings) -> Vec<Option<FiringSeq>>;
+    /// Reads the firings that are not over, oldest first.
+    open_firings(OpenFirings) -> Vec<WholeFiring>;
+    /// Writes down what a firing dispatches.
+    begin_firing(BeginFiring) -> ();
+    /// Writes down what became of targets.
+    settle_targets(SettleTargets) -> ();
+    /// Ends a firing.
+    end_firing(EndFiring) -> ();
+    /// Reads which targets have a run that is over.
+    ended_targets(EndedTargets) -> Vec<EndedTarget>;
+    /// Lists firings, newest first.
+    list_firings(ListFirings) -> Page<CronFiring>;
+    /// Reads one firing with what it dispatched.
+    read_firing(ReadFiring) -> Option<WholeFiring>;
+    /// Reads the latest firing of each schedule.
+    latest_firings(LatestFirings) -> Vec<CronFiring>;
     /// Reads which workflows are switched off, by name.
     switched_off(SwitchedOff) -> Vec<String>;
     /// Switches a workflow on or off.

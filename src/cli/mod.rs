@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 pub mod client;
 pub mod config;
+mod crons;
 mod deliveries;
 pub mod fixtures;
 mod login;
@@ -77,6 +78,9 @@ enum Command {
         after_help = "Example:\n  firstlight webhooks register https://example.com/hook"
     )]
     Webhooks(webhooks::WebhooksCommand),
+    /// What fires by the clock
+    #[command(subcommand, after_help = "Example:\n  firstlight crons list")]
+    Crons(crons::CronsCommand),
     /// What went out to webhooks and notification endpoints
     #[command(subcommand, after_help = "Example:\n  firstlight deliveries list --state dead")]
     Deliveries(deliveries::DeliveriesCommand),
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Login(args) => login::run(&args, &sources),
         Command::Tokens(command) => tokens::run(&command, &sources),
         Command::Webhooks(command) => webhooks::run(&command, &sources),
+        Command::Crons(command) => crons::run(&command, &sources),
         Command::Deliveries(command) => deliveries::run(&command, &sources),
         Command::Notify(args) => notify::notify(&args, &sources),
         Command::Emit(args) => notify::emit(&args, &sources),

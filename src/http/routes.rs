@@ -88,6 +88,14 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::request_id))
                 .wrap(TracingLogger::default()),
         )
+        // The seed's short form.
+        .service(
+            web::resource("/admin/crons/{name}/toggle")
+                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(auth::request_id))
+                .wrap(TracingLogger::default())
+                .route(web::post().to(admin::crons::toggle)),
+        )
         .service(
             web::scope("/admin/api")
                 .wrap(from_fn(auth::guard))
@@ -157,6 +165,15 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/skills/{name}", web::get().to(admin::workflows::skill))
                 .route("/workflows/{name}/yaml", web::get().to(admin::workflows::yaml))
                 .route("/workflows/{name}/toggle", web::post().to(admin::workflows::toggle))
+                .route("/crons", web::get().to(admin::crons::list))
+                .route("/crons/preview", web::post().to(admin::crons::preview))
+                .route("/crons/{name}", web::get().to(admin::crons::one))
+                .route("/crons/{name}/history", web::get().to(admin::crons::history))
+                .route("/crons/{name}/history/{firing}", web::get().to(admin::crons::firing))
+                .route("/crons/{name}/toggle", web::post().to(admin::crons::toggle))
+                .route("/crons/{name}/schedule", web::post().to(admin::crons::reschedule))
+                .route("/crons/{name}/override", web::delete().to(admin::crons::reset))
+                .route("/crons/{name}/run", web::post().to(admin::crons::run))
                 .route("/approvals", web::get().to(admin::approvals::list))
                 .route("/approvals/{id}", web::get().to(admin::approvals::one))
                 .route("/approvals/{id}/respond", web::post().to(admin::approvals::respond))

@@ -20,12 +20,12 @@ use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
 use actors::messages::store::{
-    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, KeepToken, ListApprovals, ListAudit, ListEvents, ListRuns,
-    ListTokens, LoadRun, NoteTokenUse, ReadApproval, ReadEvent, RecordAudit, Redeliver, RevokeToken, SwitchWorkflow,
-    SwitchedOff, WebhookStats,
+    ClaimKey, CountStore, Decide, EffectsOf, KeepAnswer, KeepToken, ListApprovals, ListAudit, ListEvents, ListFirings,
+    ListRuns, ListTokens, LoadRun, NoteTokenUse, ReadApproval, ReadEvent, ReadFiring, RecordAudit, Redeliver,
+    RevokeToken, SwitchWorkflow, SwitchedOff, WebhookStats,
 };
 use actors::store::StoreDoor;
-use actors::system::FrontDoors;
+use actors::system::{CronOrders, FrontDoors};
 use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +145,9 @@ pub struct HttpDoors {
     pub(crate) webhook_stats: Recipient<WebhookStats>,
     pub(crate) redeliver: Recipient<Redeliver>,
     pub(crate) workflows: Recipient<ReadWorkflows>,
+    pub(crate) crons: CronOrders,
+    pub(crate) list_firings: Recipient<ListFirings>,
+    pub(crate) read_firing: Recipient<ReadFiring>,
     pub(crate) switched_off: Recipient<SwitchedOff>,
     pub(crate) switch_workflow: Recipient<SwitchWorkflow>,
     pub(crate) count: Recipient<CountStore>,
@@ -243,6 +246,9 @@ impl HttpDoor {
                 webhook_stats: store.clone().recipient(),
                 redeliver: store.clone().recipient(),
                 workflows: front.workflows.clone(),
+                crons: front.crons.clone(),
+                list_firings: store.clone().recipient(),
+                read_firing: store.clone().recipient(),
                 switched_off: store.clone().recipient(),
                 switch_workflow: store.clone().recipient(),
                 count: store.clone().recipient(),

@@ -525,6 +525,11 @@ impl House {
                 public_url: Some("https://bot.example.com/".into()),
             },
             library: actors::library::LibraryRules::default(),
+            crons: actors::cron::CronConfig::new(
+                Vec::new(),
+                ManagedRepos::default(),
+                SharedCatalog::new(workflows::load(None).expect("the shipped workflows")),
+            ),
             runs,
             state: StateConfig::of(path),
             deliveries: DeliveryConfig::new(

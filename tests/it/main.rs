@@ -3,6 +3,7 @@
 mod admin_api;
 mod auth;
 mod chat;
+mod crons;
 mod dashboard;
 mod deliveries;
 mod demo;

@@ -13,6 +13,7 @@ use actors::domain::{
     RepoName, RunContext, RunId, RunRecord, RunStatus, RunSummary, Step, Subject, TriggerType,
 };
 use actors::house::{Belfry, Bells};
+use actors::messages::cron::RunsRested;
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
@@ -638,6 +639,7 @@ impl House {
             effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),
+            crons: replier.clone().recipient(),
             gates: replier.recipient(),
         };
         let (bells, belfry) = Bells::hang();
@@ -1094,6 +1096,12 @@ impl Handler<MintToken> for FakeReplier {
     fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+impl Handler<RunsRested> for FakeReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: RunsRested, _: &mut Self::Context) {}
 }
 
 impl Handler<GatesChanged> for FakeReplier {

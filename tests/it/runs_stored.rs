@@ -10,6 +10,7 @@ use actors::domain::{
     RunRecord, RunStatus, Subject, TriggerType, Via, Workflow,
 };
 use actors::house::Bells;
+use actors::messages::cron::RunsRested;
 use actors::messages::github::{GithubFault, MintToken, PhaseToken, ReadThread, Thread};
 use actors::messages::house::{AwaitQuiet, Finish};
 use actors::messages::outbound::EffectsQueued;
@@ -212,6 +213,7 @@ impl House {
             effects: replier.clone().recipient().into(),
             thread: replier.clone().recipient(),
             token: replier.clone().recipient(),
+            crons: replier.clone().recipient(),
             gates: replier.recipient(),
         };
         let mut config = RunsConfig::new(folder.join("runs"), folder.join("work"));
@@ -380,6 +382,12 @@ impl Handler<MintToken> for DeafReplier {
     fn handle(&mut self, _: MintToken, _: &mut Self::Context) -> Self::Result {
         Err(GithubFault::NoCredentials)
     }
+}
+
+impl Handler<RunsRested> for DeafReplier {
+    type Result = ();
+
+    fn handle(&mut self, _: RunsRested, _: &mut Self::Context) {}
 }
 
 impl Handler<GatesChanged> for DeafReplier {

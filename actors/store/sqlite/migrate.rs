@@ -59,6 +59,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "lists",
         sql: include_str!("../migrations/0007_lists.sql"),
     },
+    Migration {
+        version: 8,
+        name: "cron",
+        sql: include_str!("../migrations/0008_cron.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

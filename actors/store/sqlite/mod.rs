@@ -5,6 +5,7 @@ mod audit;
 mod chats;
 mod columns;
 mod counts;
+mod crons;
 mod deliveries;
 mod effects;
 mod events;
@@ -25,6 +26,7 @@ mod writer;
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -47,20 +49,23 @@ use super::{Pending, Store};
 use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
-    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, Decided, DeliveryDetail, DeliveryRow, EffectSeq,
-    Execution, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page, RawBody, Recorded, Redelivered,
-    Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent, Totals, WebhookHealth,
+    Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
+    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
+    Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
-    ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, Decide, DueDeliveries, DueEffects, DueGates,
-    EffectsOf, EndRun, EndSessions, EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken,
-    LatestThreads, ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListRuns, ListSessions,
-    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenGates, OpenRetry, OpenRuns, QueueDeliveries, ReadApproval,
-    ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadHours, ReadLines, ReadSession, ReadTotals,
-    ReadUnsettled, RecordAudit, RecordEvent, RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver,
-    ReplayEvent, ResultOf, RevokeToken, RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries,
-    SettleEffect, SettleEvents, Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff,
-    TakeQueuedRuns, TellEnds, UntoldEnds, WebhookStats,
+    BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
+    DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
+    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
+    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
+    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
+    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
+    StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    WebhookStats,
 };
 
 /// How long a statement waits for another process that holds the file (a backup tool, a curious shell).
@@ -529,6 +534,50 @@ impl Store for SqliteStore {
 
     fn escalate_gate(&self, order: EscalateGate) -> Pending<bool> {
         self.write(move |db| approvals::escalate(db, &order))
+    }
+
+    fn cron_states(&self, _: CronStates) -> Pending<BTreeMap<String, CronState>> {
+        self.read(crons::states)
+    }
+
+    fn override_cron(&self, order: OverrideCron) -> Pending<()> {
+        self.write(move |db| crons::put_over(db, &order))
+    }
+
+    fn record_firings(&self, order: RecordFirings) -> Pending<Vec<Option<FiringSeq>>> {
+        self.write(move |db| crons::record(db, &order))
+    }
+
+    fn open_firings(&self, _: OpenFirings) -> Pending<Vec<WholeFiring>> {
+        self.read(crons::open)
+    }
+
+    fn begin_firing(&self, order: BeginFiring) -> Pending<()> {
+        self.write(move |db| crons::begin(db, &order))
+    }
+
+    fn settle_targets(&self, order: SettleTargets) -> Pending<()> {
+        self.write(move |db| crons::settle(db, &order))
+    }
+
+    fn end_firing(&self, order: EndFiring) -> Pending<()> {
+        self.write(move |db| crons::end(db, &order))
+    }
+
+    fn ended_targets(&self, _: EndedTargets) -> Pending<Vec<EndedTarget>> {
+        self.read(crons::ended)
+    }
+
+    fn list_firings(&self, order: ListFirings) -> Pending<Page<CronFiring>> {
+        self.read(move |db| crons::list(db, &order))
+    }
+
+    fn read_firing(&self, order: ReadFiring) -> Pending<Option<WholeFiring>> {
+        self.read(move |db| crons::one(db, order.0))
+    }
+
+    fn latest_firings(&self, _: LatestFirings) -> Pending<Vec<CronFiring>> {
+        self.read(crons::latest)
     }
 
     fn switched_off(&self, _: SwitchedOff) -> Pending<Vec<String>> {

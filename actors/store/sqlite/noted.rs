@@ -80,6 +80,8 @@ const TRIGGERS: &[(&str, &str, ChangeKind, &str, &str)] = &[
     ("cron_overrides", "INSERT", ChangeKind::Cron, "NEW.name", "1"),
     ("cron_overrides", "UPDATE", ChangeKind::Cron, "NEW.name", "1"),
     ("cron_overrides", "DELETE", ChangeKind::Cron, "OLD.name", "1"),
+    ("cron_firings", "INSERT", ChangeKind::Cron, "NEW.cron", "1"),
+    ("cron_firings", "UPDATE", ChangeKind::Cron, "NEW.cron", "1"),
     ("chat_sessions", "INSERT", ChangeKind::Session, "NEW.id", "1"),
     ("chat_sessions", "UPDATE", ChangeKind::Session, "NEW.id", "1"),
     ("webhook_stats", "INSERT", ChangeKind::Webhook, "NEW.webhook", "1"),

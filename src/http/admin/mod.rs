@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod containers;
+pub(crate) mod crons;
 mod doors;
 pub(crate) mod events;
 pub(crate) mod logs;

@@ -204,7 +204,7 @@ fn summary(workflow: &Workflow, shelf: &Shelf, off: &BTreeSet<String>) -> Value 
     })
 }
 
-fn told(mistake: &Mistake) -> Value {
+pub(super) fn told(mistake: &Mistake) -> Value {
     json!({
         "file": mistake.file,
         "line": mistake.line,

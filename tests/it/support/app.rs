@@ -152,6 +152,11 @@ impl TestApp {
 
     /// Stops the service and starts it again on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same; `meanwhile` happens while nobody is there.
+    pub(crate) async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         let Self {
             house,
             folder,
@@ -162,6 +167,7 @@ impl TestApp {
             next_delivery,
         } = self;
         house.stop().await;
+        meanwhile();
         let house = open(folder.path(), &env, &clock).await;
         Self {
             house,

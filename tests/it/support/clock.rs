@@ -65,6 +65,16 @@ impl ManualClock {
         self.0.changed.send_replace(());
     }
 
+    /// Somebody sets the clock back. Whoever sleeps goes on to sleep as long as before.
+    pub(crate) fn set_back(&self, by: Duration) {
+        let by = TimeDelta::from_std(by).expect("a short step");
+        let mut state = self.0.lock();
+        state.now -= by;
+        for (end, _) in state.sleepers.values_mut() {
+            *end -= by;
+        }
+    }
+
     /// Waits until somebody sleeps for `wait`, give or take a millisecond.
     pub(crate) async fn until_asleep_for(&self, wait: Duration) {
         let mut changed = self.0.changed.subscribe();

@@ -70,6 +70,11 @@ impl Inside {
                 public_url: None,
             },
             library: actors::library::LibraryRules::default(),
+            crons: actors::cron::CronConfig::new(
+                Vec::new(),
+                ManagedRepos::default(),
+                SharedCatalog::new(load(None).expect("the shipped workflows")),
+            ),
             runs: config.clone(),
             github: GithubClientConfig::new(github.url().parse().expect("a URL"), credentials),
             state: StateConfig::of(folder.path()),

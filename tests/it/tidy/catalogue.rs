@@ -86,6 +86,7 @@ const CALLED: &[(&str, &str)] = &[
     ("Nudges", "nudges"),
     ("Replier", "replier"),
     ("GateKeeper", "gate keeper"),
+    ("CronTicker", "cron ticker"),
     ("Librarian", "librarian"),
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),
