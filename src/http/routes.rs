@@ -202,6 +202,10 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/events/{id}", web::get().to(dashboard::events::one))
                 .route("/workflows", web::get().to(dashboard::workflows::list))
                 .route("/workflows/{name}", web::get().to(dashboard::workflows::one))
+                .route("/deliveries", web::get().to(dashboard::deliveries::list))
+                .route("/deliveries/{id}", web::get().to(dashboard::deliveries::one))
+                .route("/webhooks", web::get().to(dashboard::webhooks::list))
+                .route("/notifications", web::get().to(dashboard::notifications::list))
                 .default_service(web::to(dashboard::lost)),
         )
         .default_service(web::to(nothing_here));

@@ -61,7 +61,7 @@ impl House {
     }
 
     /// The service is down for a while.
-    async fn is_away(self, time: Duration) -> Self {
+    async fn after_absence(self, time: Duration) -> Self {
         let Self { app, clock, overlay } = self;
         // The old process hears no more of the time.
         let later = clock.clone();
@@ -168,7 +168,7 @@ async fn what_was_missed_follows_the_rule_of_its_schedule() {
     let (skip, once, all) = (of("skip"), of("once"), of("all"));
     let house = House::with(&[("skip", &skip), ("once", &once), ("all", &all)]).await;
     // 04:00, 05:00, 06:00 and 07:00 pass while nobody is there; it is 07:34 then.
-    let house = house.is_away(4 * HOUR + 30 * MINUTE).await;
+    let house = house.after_absence(4 * HOUR + 30 * MINUTE).await;
     assert_eq!(house.ledger("skip").await, ["07:00 scheduled missed 0 of 4"]);
     assert_eq!(
         house.ledger("once").await,
@@ -189,7 +189,7 @@ async fn what_was_missed_follows_the_rule_of_its_schedule() {
         "{told:?}"
     );
     // Another start finds nothing to make up for.
-    let house = house.is_away(MINUTE).await;
+    let house = house.after_absence(MINUTE).await;
     assert_eq!(house.ledger("once").await.len(), 2);
     house.passes(25 * MINUTE).await;
     let told = house.told().await;
@@ -261,7 +261,7 @@ async fn an_overlap_is_left_out_or_waits_as_its_schedule_says() {
         ["03:10 scheduled working 1 of 1", "03:20 scheduled waiting 0 of 1"]
     );
     // What waits and what is at work is taken up again after a stop.
-    let house = house.is_away(Duration::ZERO).await;
+    let house = house.after_absence(Duration::ZERO).await;
     house.approves_one().await;
     assert_eq!(
         house.ledger("queue").await,
@@ -327,7 +327,7 @@ async fn a_repository_that_fails_stops_no_other_and_an_empty_list_is_recorded() 
         QUICK.replace("quick", "fails"),
     )
     .expect("written");
-    let house = house.is_away(MINUTE).await;
+    let house = house.after_absence(MINUTE).await;
     house.passes(10 * MINUTE).await;
     house.passes(10 * MINUTE).await;
     let told = house.told().await;
@@ -392,7 +392,7 @@ async fn an_operator_changes_a_schedule_and_goes_back_to_its_file() {
     house.passes(HOUR).await;
     assert!(house.ledger("tens").await.is_empty());
     // It outlives the process.
-    let house = house.is_away(MINUTE).await;
+    let house = house.after_absence(MINUTE).await;
     assert_eq!(house.cron("tens").await["schedule"], "30 9 * * MON");
 
     let (_, said) = house.post(&path("/toggle"), &json!({})).await;
@@ -533,7 +533,7 @@ async fn the_shipped_schedules_show_their_times_and_those_that_poll_are_not_regi
         "github: {enabled: false}\nserver: {always: true}\n",
     )
     .expect("written");
-    let house = house.is_away(Duration::ZERO).await;
+    let house = house.after_absence(Duration::ZERO).await;
     assert_eq!(house.cron("triage-new-issues").await["nextRun"], "2026-01-02T03:15:00Z");
     house.app.finish_quietly().await;
 }

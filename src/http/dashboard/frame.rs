@@ -62,6 +62,9 @@ pub(crate) enum Section {
     Runs,
     Events,
     Workflows,
+    Deliveries,
+    Webhooks,
+    Notifications,
     /// A page that is in no part: the navigation marks none.
     Elsewhere,
 }
@@ -121,6 +124,32 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 path: "/admin/workflows",
                 key: 'w',
                 icon: "M3.5 4h5v4h-5ZM11.5 12h5v4h-5ZM6 8v6h5.5",
+            },
+        ],
+    ),
+    (
+        "Going out",
+        &[
+            Entry {
+                section: Section::Deliveries,
+                name: "Deliveries",
+                path: "/admin/deliveries",
+                key: 'd',
+                icon: "M3 10h11M10 5.5 14.5 10 10 14.5M17 4v12",
+            },
+            Entry {
+                section: Section::Webhooks,
+                name: "Webhooks",
+                path: "/admin/webhooks",
+                key: 'h',
+                icon: "M7 6a3 3 0 1 1 4 2.8L8.5 13M6 16a3 3 0 1 1 2.2-5M13.5 16.5a3 3 0 1 0 0-6H11",
+            },
+            Entry {
+                section: Section::Notifications,
+                name: "Notifications",
+                path: "/admin/notifications",
+                key: 'n',
+                icon: "M5 14V9a5 5 0 0 1 10 0v5l1.5 1.5h-13L5 14Zm3.5 3h3",
             },
         ],
     ),

@@ -25,15 +25,18 @@
 
 pub(crate) mod approvals;
 mod assets;
+pub(crate) mod deliveries;
 pub(crate) mod events;
 mod frame;
 mod graph;
+pub(crate) mod notifications;
 pub(crate) mod overview;
 mod parts;
 mod plots;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 mod tint;
+pub(crate) mod webhooks;
 pub(crate) mod workflows;
 
 pub(crate) use assets::serve as asset;
