@@ -1,9 +1,10 @@
 //! What needs a person now, what is under way, and how the last day and month went. Reads only.
 
 use actors::domain::{
-    Approval, ApprovalFilter, ApprovalStatus, DeliveryFilter, DeliveryRow, EffectState, EventFilter, EventState,
-    HourCount, RunFilter, RunStatus, RunSummary, Source,
+    Approval, ApprovalFilter, ApprovalStatus, CronView, DeliveryFilter, DeliveryRow, EffectState, EventFilter,
+    EventState, HourCount, RunFilter, RunStatus, RunSummary, Source,
 };
+use actors::messages::cron::ListCrons;
 use actors::messages::store::{ListApprovals, ListDeliveries, ListEvents, ListRuns, ReadHours};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -35,6 +36,7 @@ struct Matters {
     approvals: Vec<Approval>,
     dead: Vec<DeliveryRow>,
     set_aside: usize,
+    crons: Vec<CronView>,
     failed: Vec<RunSummary>,
     failed_today: u64,
     live: Vec<RunSummary>,
@@ -115,12 +117,16 @@ impl Matters {
             Ok(page.items.first().map(|event| event.envelope.timestamp))
         };
         let since = visit.now - TimeDelta::days(30);
+        // A ticker that has no answer now says so on its own page.
+        let crons = doors.crons.list.send(ListCrons).await?.unwrap_or_default().crons;
+        let failing = crons.into_iter().filter(|cron| cron.recent_failures > 0).collect();
         Ok(Self {
             hours: doors.desk.hours.send(ReadHours { since }).await??,
             last_webhook: latest_of(Source::Github).await?,
             last_message: latest_of(Source::Slack).await?,
             approvals: doors.list_approvals.send(ListApprovals(approvals)).await??.items,
             dead,
+            crons: failing,
             set_aside: doors.list_events.send(ListEvents(set_aside)).await??.items.len(),
             failed: failed.items,
             failed_today,
@@ -133,7 +139,11 @@ impl Matters {
     }
 
     fn nothing_waits(&self) -> bool {
-        self.approvals.is_empty() && self.dead.is_empty() && self.set_aside == 0 && self.failed.is_empty()
+        self.approvals.is_empty()
+            && self.dead.is_empty()
+            && self.crons.is_empty()
+            && self.set_aside == 0
+            && self.failed.is_empty()
     }
 
     fn in_a_sentence(&self) -> &'static str {
@@ -177,6 +187,16 @@ fn needs(visit: &Visit, matters: &Matters) -> Markup {
                                 @if let Some(error) = &run.error { " " span.quiet { (parts::shortened(error, 120)) } }
                             }
                             (parts::time(run.ended_at.unwrap_or(run.created_at)))
+                        }
+                    }
+                    @for cron in &matters.crons {
+                        li {
+                            (parts::badge(Tone::Bad, "failing schedule"))
+                            span.grow {
+                                a href=(visit.url("/admin/crons")) { (parts::foreign(&cron.name)) }
+                                " " span.quiet { "failed " (cron.recent_failures) "× in a row" }
+                            }
+                            @if let Some(at) = cron.last_run { (parts::time(at)) }
                         }
                     }
                     @for delivery in &matters.dead {
