@@ -19,6 +19,12 @@ const PAGE: usize = 50;
 /// Bytes of a raw payload that a page shows; the API gives out the whole of it.
 const SHOWN: usize = 256 * 1024;
 
+/// Bytes of what was written that a page shows.
+const BODY: usize = 64 * 1024;
+
+/// Bytes of it that the envelope shows.
+const LINE: usize = 2 * 1024;
+
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Asked {
     repo: Option<String>,
@@ -123,7 +129,17 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
         parts::json(&value)
     });
-    let envelope = parts::json(&event.envelope);
+    // A body may be a megabyte long, and is shown once.
+    let mut short = event.envelope.clone();
+    let body = cut(&event.envelope.body, BODY);
+    if short.body.len() > LINE {
+        short.body = format!(
+            "{}… ({} in all)",
+            cut(&short.body, LINE),
+            parts::size(short.body.len() as u64)
+        );
+    }
+    let envelope = parts::json(&short);
     // The dispatcher may have a lot to do; the page does without its word then.
     let order = TryRoute {
         envelope: Box::new(event.envelope.clone()),
@@ -166,7 +182,12 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         (parts::live("event", &about_it, html! { (summary(&visit, &event)) }))
         @if let Some(rehearsed) = &rehearsed { (parts::card("Why", html! { span.quiet.small { "what each rule would say to it now" } }, rules(rehearsed))) }
         @if !event.envelope.body.is_empty() {
-            (parts::card("What was written", html! {}, html! { div.wrapped { (parts::code("What was written", &event.envelope.body)) } }))
+            (parts::card("What was written", html! {}, html! {
+                div.wrapped { (parts::code("What was written", body)) }
+                @if body.len() < event.envelope.body.len() {
+                    p.quiet.small { "The first " (parts::size(body.len() as u64)) " of " (parts::size(event.envelope.body.len() as u64)) "." }
+                }
+            }))
         }
         div.grid {
             (parts::card("Envelope", html! { span.quiet.small { "as the router sees it" } },
@@ -283,10 +304,14 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
 
 /// What was said and done, each with its state.
 pub(super) fn effect_table(effects: &[StoredEffect]) -> Markup {
+    /// Rows of the table.
+    const MOST: usize = 100;
+    /// Bytes of what one of them says.
+    const CONTENT: usize = 4 * 1024;
     if effects.is_empty() {
         return html! { p.quiet { "Nothing was said and nothing was done." } };
     }
-    let rows = effects.iter().map(|effect| Row {
+    let rows = effects.iter().take(MOST).map(|effect| Row {
         href: None,
         cells: vec![
             html! { (effect.effect.kind()) },
@@ -305,10 +330,13 @@ pub(super) fn effect_table(effects: &[StoredEffect]) -> Markup {
             html! {
                 details id={ "effect-" (effect.seq) } {
                     summary { "Show" }
-                    div.wrapped { (parts::code("Content", &parts::json(&effect.effect))) }
+                    div.wrapped { (parts::code("Content", cut(&parts::json(&effect.effect), CONTENT))) }
                 }
             },
         ],
     });
-    parts::table("Effects", &["Kind", "To", "State", "Tries", "Content"], rows)
+    html! {
+        (parts::table("Effects", &["Kind", "To", "State", "Tries", "Content"], rows))
+        @if effects.len() > MOST { p.quiet.small { "The first " (MOST) " of " (effects.len()) "; the API gives out all of them." } }
+    }
 }
