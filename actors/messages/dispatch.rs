@@ -71,7 +71,7 @@ pub enum NotDispatched {
 
 /// Say what would become of an event, without any effect: which rule would decide, and whether a run would be let in.
 ///
-/// Sender: `POST /admin/api/route-test`. Handler: the dispatcher. Answer: what each rule says, and what would happen.
+/// Sender: `POST /admin/api/route-test`, the dashboard. Handler: the dispatcher. Answer: what each rule says, and what would happen.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<Rehearsed, StoreError>")]
 pub struct TryRoute {

@@ -188,6 +188,16 @@ test("a run is done again from one of its phases, and cancelled", async () => {
     await leave(page);
 });
 
+test("an event is replayed as a new one, after a question", async () => {
+    const page = await visit("/admin/events/d-comment");
+    await page.getByText("what each rule would say to it now").waitFor();
+    await page.getByRole("button", { name: "Replay as new" }).click();
+    await page.locator("#confirm-yes").click();
+    await page.waitForURL((url) => url.pathname.includes("/events/") && !url.pathname.endsWith("/d-comment"));
+    await page.getByRole("link", { name: "an earlier event, replayed as new" }).waitFor();
+    await leave(page);
+});
+
 test("a word is found in a long log, wherever it is", async () => {
     const page = await visit(`/admin/runs/${runs.noisy}`);
     await page.locator("[data-lines]", { hasText: "needle at the end" }).waitFor();
@@ -225,9 +235,10 @@ test("a lost connection is told, and nothing is missing when it is back", async 
 
 test("a session that has ended asks to sign in, and comes back to the page", async () => {
     const page = await visit("/admin/workflows/slow");
-    await page.context().clearCookies();
     await page.fill("#run-repo", "acme/site");
-    await page.getByRole("button", { name: "Start" }).click();
+    await page.context().clearCookies();
+    // By its form: the page may have found out by itself, and then the dialog stands before the button.
+    await page.evaluate(() => document.querySelector("form[data-api$='/api/run']").requestSubmit());
     await page.getByText("Your session has ended").waitFor();
     assert.equal(await page.inputValue("#run-repo"), "acme/site");
     await page.locator("#ended").getByRole("link", { name: "Sign in" }).click();

@@ -172,6 +172,25 @@ async fn an_event_is_shown_with_what_it_led_to_and_nothing_in_it_is_markup() {
 }
 
 #[actix_rt::test]
+async fn a_body_of_a_megabyte_makes_no_page_of_a_megabyte() {
+    let app = TestApp::start().await;
+    let mut payload = issue("opened", 7, "long");
+    payload["issue"]["body"] = json!("ä€😀 words ".repeat(64 * 1024));
+    let id = app.accept("issues", &payload).await;
+    app.settle().await;
+    let text = page(&app, &format!("/admin/events/{id}")).await.text;
+    assert!(
+        text.contains(" in all)") && text.contains("The first "),
+        "it says that there is more"
+    );
+    assert!(text.len() < 500_000, "{} bytes", text.len());
+    let run = app.runs().await[0]["id"].as_str().expect("an id").to_owned();
+    let text = page(&app, &format!("/admin/runs/{run}")).await.text;
+    assert!(text.len() < 500_000, "{} bytes", text.len());
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn a_question_is_shown_with_its_rules_and_a_form_for_the_answer() {
     let overlay = tempfile::tempdir().expect("a folder");
     let workflows = overlay.path().join("workflows");

@@ -1,14 +1,15 @@
 //! Events as they were accepted: the list, and one with its envelope, its raw payload and what it led to. Reads only.
 
 use actix_web::web::{Path, Query};
-use actors::domain::{EventFilter, EventState, EventType, ReplyTo, StoredEffect, StoredEvent};
+use actors::domain::{EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, StoredEffect, StoredEvent};
+use actors::messages::dispatch::{Rehearsed, TryRoute};
 use actors::messages::store::{EffectsOf, ListEvents, ReadEvent};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::frame::{Section, Sheet, Visit};
-use super::parts::{self, Act, Row, Standing as _};
+use super::parts::{self, Act, Row, Standing as _, Tone};
 use super::tint;
 use crate::http::problem::Problem;
 
@@ -17,6 +18,12 @@ const PAGE: usize = 50;
 
 /// Bytes of a raw payload that a page shows; the API gives out the whole of it.
 const SHOWN: usize = 256 * 1024;
+
+/// Bytes of what was written that a page shows.
+const BODY: usize = 64 * 1024;
+
+/// Bytes of it that the envelope shows.
+const LINE: usize = 2 * 1024;
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Asked {
@@ -122,7 +129,22 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
         parts::json(&value)
     });
-    let envelope = parts::json(&event.envelope);
+    // A body may be a megabyte long, and is shown once.
+    let mut short = event.envelope.clone();
+    let body = cut(&event.envelope.body, BODY);
+    if short.body.len() > LINE {
+        short.body = format!(
+            "{}… ({} in all)",
+            cut(&short.body, LINE),
+            parts::size(short.body.len() as u64)
+        );
+    }
+    let envelope = parts::json(&short);
+    // The dispatcher may have a lot to do; the page does without its word then.
+    let order = TryRoute {
+        envelope: Box::new(event.envelope.clone()),
+    };
+    let rehearsed = visit.doors.desk.rehearse.send(order).await?.ok();
     let api = visit.url(&format!("/admin/api/events/{}", path_part(&id)));
     let mut about_it = format!("event:{id}");
     if let Some(run) = event.run {
@@ -158,8 +180,14 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
             @if let Some(title) = &event.envelope.title { (parts::foreign(title)) }
         }, replay))
         (parts::live("event", &about_it, html! { (summary(&visit, &event)) }))
+        @if let Some(rehearsed) = &rehearsed { (parts::card("Why", html! { span.quiet.small { "what each rule would say to it now" } }, rules(rehearsed))) }
         @if !event.envelope.body.is_empty() {
-            (parts::card("What was written", html! {}, html! { div.wrapped { (parts::code("What was written", &event.envelope.body)) } }))
+            (parts::card("What was written", html! {}, html! {
+                div.wrapped { (parts::code("What was written", body)) }
+                @if body.len() < event.envelope.body.len() {
+                    p.quiet.small { "The first " (parts::size(body.len() as u64)) " of " (parts::size(event.envelope.body.len() as u64)) "." }
+                }
+            }))
         }
         div.grid {
             (parts::card("Envelope", html! { span.quiet.small { "as the router sees it" } },
@@ -218,10 +246,44 @@ fn summary(visit: &Visit, event: &StoredEvent) -> Markup {
                     }
                 }),
                 ("Answers go", html! { (reply_to(&envelope.reply_to)) }),
+                ("Repeats", html! {
+                    @match &event.replay_of {
+                        Some(first) => a href=(visit.url(&format!("/admin/events/{}", path_part(first.as_str())))) { "an earlier event, replayed as new" },
+                        None => span.quiet { "nothing" },
+                    }
+                }),
                 ("Id", html! { code { (envelope.id) } (parts::copy(envelope.id.as_str())) }),
             ])))
         }
     }
+}
+
+fn rules(rehearsed: &Rehearsed) -> Markup {
+    html! {
+        (rulings(rehearsed.routing.iter().chain(&rehearsed.admission)))
+        p.quiet.small { "It would come to: " (parts::foreign(&rehearsed.outcome)) }
+    }
+}
+
+/// What rules say to a case, one after the other.
+pub(super) fn rulings<'a>(said: impl IntoIterator<Item = &'a RuleCheck>) -> Markup {
+    let rows = said.into_iter().map(|check| {
+        let tone = match check.verdict {
+            Ruling::Passed => Tone::Good,
+            Ruling::Decided => Tone::Busy,
+            Ruling::Stopped => Tone::Waiting,
+            Ruling::Skipped => Tone::Quiet,
+        };
+        Row {
+            href: None,
+            cells: vec![
+                html! { (check.rule) },
+                html! { span.badge.still data-tone=(tone) { (check.verdict) } },
+                parts::foreign(&check.said),
+            ],
+        }
+    });
+    parts::table("Rules", &["Rule", "Verdict", "Because"], rows)
 }
 
 /// Where answers go, in words.
@@ -242,10 +304,14 @@ pub(super) fn cut(text: &str, most: usize) -> &str {
 
 /// What was said and done, each with its state.
 pub(super) fn effect_table(effects: &[StoredEffect]) -> Markup {
+    /// Rows of the table.
+    const MOST: usize = 100;
+    /// Bytes of what one of them says.
+    const CONTENT: usize = 4 * 1024;
     if effects.is_empty() {
         return html! { p.quiet { "Nothing was said and nothing was done." } };
     }
-    let rows = effects.iter().map(|effect| Row {
+    let rows = effects.iter().take(MOST).map(|effect| Row {
         href: None,
         cells: vec![
             html! { (effect.effect.kind()) },
@@ -264,10 +330,13 @@ pub(super) fn effect_table(effects: &[StoredEffect]) -> Markup {
             html! {
                 details id={ "effect-" (effect.seq) } {
                     summary { "Show" }
-                    div.wrapped { (parts::code("Content", &parts::json(&effect.effect))) }
+                    div.wrapped { (parts::code("Content", cut(&parts::json(&effect.effect), CONTENT))) }
                 }
             },
         ],
     });
-    parts::table("Effects", &["Kind", "To", "State", "Tries", "Content"], rows)
+    html! {
+        (parts::table("Effects", &["Kind", "To", "State", "Tries", "Content"], rows))
+        @if effects.len() > MOST { p.quiet.small { "The first " (MOST) " of " (effects.len()) "; the API gives out all of them." } }
+    }
 }

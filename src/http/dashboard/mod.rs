@@ -32,6 +32,7 @@ mod graph;
 pub(crate) mod notifications;
 pub(crate) mod overview;
 mod parts;
+mod plots;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 mod tint;

@@ -1,16 +1,18 @@
 //! What needs a person now, what is under way, and how the last day and month went. Reads only.
 
 use actors::domain::{
-    Approval, ApprovalFilter, ApprovalStatus, DeliveryFilter, DeliveryRow, EffectState, EventFilter, EventState,
-    RunFilter, RunStatus, RunSummary,
+    Approval, ApprovalFilter, ApprovalStatus, CronView, DeliveryFilter, DeliveryRow, EffectState, EventFilter,
+    EventState, HourCount, RunFilter, RunStatus, RunSummary, Source,
 };
-use actors::messages::store::{ListApprovals, ListDeliveries, ListEvents, ListRuns};
-use chrono::TimeDelta;
+use actors::messages::cron::ListCrons;
+use actors::messages::store::{ListApprovals, ListDeliveries, ListEvents, ListRuns, ReadHours};
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::frame::{Section, Sheet, Visit};
-use super::parts::{self, Tone};
-use super::runs::table as runs;
+use super::parts::{self, Row, Tone};
+use super::plots::{self, Series, Step};
+use super::runs::{subject, table as runs};
 use crate::http::problem::Problem;
 
 /// Rows of a list on this page.
@@ -23,6 +25,8 @@ pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
         (parts::heading("Overview", html! { (matters.in_a_sentence()) }, html! {}))
         (parts::live("needs", "approval delivery event run webhook cron", needs(&visit, &matters)))
         (parts::live("now", "run", under_way(&visit, &matters)))
+        (parts::live("numbers", "run event", numbers(&visit, &matters)))
+        (parts::live("connectors", "event", connectors(&visit, &matters)))
     };
     Ok(visit.sheet(Section::Overview, "Overview", content))
 }
@@ -32,6 +36,7 @@ struct Matters {
     approvals: Vec<Approval>,
     dead: Vec<DeliveryRow>,
     set_aside: usize,
+    crons: Vec<CronView>,
     failed: Vec<RunSummary>,
     failed_today: u64,
     live: Vec<RunSummary>,
@@ -39,7 +44,32 @@ struct Matters {
     latest: Vec<RunSummary>,
     ever: u64,
     unsigned: bool,
+    hours: Vec<HourCount>,
+    last_webhook: Option<DateTime<Utc>>,
+    last_message: Option<DateTime<Utc>>,
 }
+
+/// How runs ended, as the numbers by the hour call it.
+const OUTCOMES: [Series; 3] = [
+    Series {
+        name: "succeeded",
+        tone: Tone::Good,
+    },
+    Series {
+        name: "failed",
+        tone: Tone::Bad,
+    },
+    Series {
+        name: "cancelled",
+        tone: Tone::Quiet,
+    },
+];
+
+/// What came in.
+const EVENTS: [Series; 1] = [Series {
+    name: "events",
+    tone: Tone::Busy,
+}];
 
 impl Matters {
     async fn read(visit: &Visit) -> Result<Self, Problem> {
@@ -77,9 +107,26 @@ impl Matters {
             Some(house) => house.deliveries.send(ListDeliveries(dead)).await??.items,
             None => Vec::new(),
         };
+        let latest_of = async |source| -> Result<Option<DateTime<Utc>>, Problem> {
+            let filter = EventFilter {
+                source: Some(source),
+                limit: 1,
+                ..EventFilter::default()
+            };
+            let page = doors.list_events.send(ListEvents(filter)).await??;
+            Ok(page.items.first().map(|event| event.envelope.timestamp))
+        };
+        let since = visit.now - TimeDelta::days(30);
+        // A ticker that has no answer now says so on its own page.
+        let crons = doors.crons.list.send(ListCrons).await?.unwrap_or_default().crons;
+        let failing = crons.into_iter().filter(|cron| cron.recent_failures > 0).collect();
         Ok(Self {
+            hours: doors.desk.hours.send(ReadHours { since }).await??,
+            last_webhook: latest_of(Source::Github).await?,
+            last_message: latest_of(Source::Slack).await?,
             approvals: doors.list_approvals.send(ListApprovals(approvals)).await??.items,
             dead,
+            crons: failing,
             set_aside: doors.list_events.send(ListEvents(set_aside)).await??.items.len(),
             failed: failed.items,
             failed_today,
@@ -92,7 +139,11 @@ impl Matters {
     }
 
     fn nothing_waits(&self) -> bool {
-        self.approvals.is_empty() && self.dead.is_empty() && self.set_aside == 0 && self.failed.is_empty()
+        self.approvals.is_empty()
+            && self.dead.is_empty()
+            && self.crons.is_empty()
+            && self.set_aside == 0
+            && self.failed.is_empty()
     }
 
     fn in_a_sentence(&self) -> &'static str {
@@ -132,10 +183,20 @@ fn needs(visit: &Visit, matters: &Matters) -> Markup {
                         li {
                             (parts::badge(Tone::Bad, "failed run"))
                             span.grow {
-                                a href=(visit.url(&format!("/admin/runs/{}", run.id))) { (run.workflow) " · " (parts::foreign(run.subject.as_str())) }
+                                a href=(visit.url(&format!("/admin/runs/{}", run.id))) { (run.workflow) " · " (subject(run)) }
                                 @if let Some(error) = &run.error { " " span.quiet { (parts::shortened(error, 120)) } }
                             }
                             (parts::time(run.ended_at.unwrap_or(run.created_at)))
+                        }
+                    }
+                    @for cron in &matters.crons {
+                        li {
+                            (parts::badge(Tone::Bad, "failing schedule"))
+                            span.grow {
+                                a href=(visit.url("/admin/crons")) { (parts::foreign(&cron.name)) }
+                                " " span.quiet { "failed " (cron.recent_failures) "× in a row" }
+                            }
+                            @if let Some(at) = cron.last_run { (parts::time(at)) }
                         }
                     }
                     @for delivery in &matters.dead {
@@ -182,6 +243,110 @@ fn under_way(visit: &Visit, matters: &Matters) -> Markup {
             (parts::card("Latest runs", html! { a href=(visit.url("/admin/runs")) { "All runs" } }, runs(visit, "Latest runs", &matters.latest)))
         }
     }
+}
+
+fn numbers(visit: &Visit, matters: &Matters) -> Markup {
+    let counted = || {
+        matters
+            .hours
+            .iter()
+            .map(|count| (count.hour, count.what.as_str(), count.n))
+    };
+    let of = |step, many, series: &[Series]| plots::columns(step, many, visit.now, series, counted());
+    html! {
+        div.grid {
+            (parts::card("Runs, 24 hours", html! {}, plots::draw("runs-day", "Runs of the last 24 hours by how they ended", Step::Hour, &OUTCOMES, &of(Step::Hour, 24, &OUTCOMES))))
+            (parts::card("Runs, 30 days", html! {}, plots::draw("runs-month", "Runs of the last 30 days by how they ended", Step::Day, &OUTCOMES, &of(Step::Day, 30, &OUTCOMES))))
+            (parts::card("Events, 24 hours", html! {}, plots::draw("events-day", "Events of the last 24 hours", Step::Hour, &EVENTS, &of(Step::Hour, 24, &EVENTS))))
+            (parts::card("Events, 30 days", html! {}, plots::draw("events-month", "Events of the last 30 days", Step::Day, &EVENTS, &of(Step::Day, 30, &EVENTS))))
+        }
+    }
+}
+
+/// What the house is connected to, by its settings and by what came in.
+fn connectors(visit: &Visit, matters: &Matters) -> Markup {
+    let settings = &visit.shared.config["merged"];
+    let set = |path: &str| {
+        settings
+            .pointer(path)
+            .is_some_and(|value| !value.is_null() && value != "")
+    };
+    let seen = |at: Option<DateTime<Utc>>| {
+        html! { @match at { Some(at) => { "last heard " (parts::time(at)) } None => "nothing heard yet" } }
+    };
+    let (app, token) = (set("/github/app_id"), set("/github/token"));
+    let slack = set("/slack/bot_token");
+    let runtimes = settings["runtimes"].as_object().map_or(0, serde_json::Map::len);
+    let rows = [
+        (
+            "GitHub, in",
+            if matters.unsigned {
+                parts::badge(Tone::Waiting, "not verified")
+            } else {
+                parts::badge(Tone::Good, "verified")
+            },
+            seen(matters.last_webhook),
+        ),
+        (
+            "GitHub, out",
+            if app || token {
+                parts::badge(Tone::Good, "connected")
+            } else {
+                parts::badge(Tone::Waiting, "no credentials")
+            },
+            match (app, token) {
+                (true, _) => html! { "as an App" },
+                (false, true) => html! { "with a token" },
+                (false, false) => {
+                    html! { "replies wait as undeliverable; set " code { "GITHUB_APP_ID" } " or " code { "GITHUB_TOKEN" } }
+                }
+            },
+        ),
+        (
+            "Slack",
+            if slack {
+                parts::badge(Tone::Good, "connected")
+            } else {
+                parts::badge(Tone::Quiet, "off")
+            },
+            if slack {
+                seen(matters.last_message)
+            } else {
+                html! { "set " code { "SLACK_BOT_TOKEN" } " and " code { "SLACK_APP_TOKEN" } }
+            },
+        ),
+        (
+            "Agents",
+            if runtimes > 0 {
+                parts::badge(Tone::Good, "configured")
+            } else {
+                parts::badge(Tone::Quiet, "none")
+            },
+            if runtimes > 0 {
+                html! { (runtimes) " in " code { "runtimes" } }
+            } else {
+                html! { "agent phases are skipped; set " code { "runtimes.default" } }
+            },
+        ),
+        (
+            "Mail",
+            if set("/smtp_url") {
+                parts::badge(Tone::Good, "configured")
+            } else {
+                parts::badge(Tone::Quiet, "off")
+            },
+            html! { @if !set("/smtp_url") { "notifications by mail are stored only" } },
+        ),
+    ];
+    let rows = rows.into_iter().map(|(name, state, words)| Row {
+        href: None,
+        cells: vec![html! { strong { (name) } }, state, html! { span.quiet { (words) } }],
+    });
+    parts::card(
+        "Connections",
+        html! {},
+        parts::table("Connections", &["What", "State", "More"], rows),
+    )
 }
 
 fn tile(visit: &Visit, path: &str, tone: Tone, count: u64, words: &str) -> Markup {

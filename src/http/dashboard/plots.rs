@@ -31,7 +31,9 @@ impl Step {
             Self::Hour => at.hour(),
             Self::Day => 0,
         };
-        at.date_naive().and_hms_opt(hour, 0, 0).map_or(at, |floor| floor.and_utc())
+        at.date_naive()
+            .and_hms_opt(hour, 0, 0)
+            .map_or(at, |floor| floor.and_utc())
     }
 
     fn length(self) -> TimeDelta {
@@ -101,7 +103,9 @@ pub(super) fn draw(id: &str, title: &str, step: Step, series: &[Series], columns
     let most = columns.iter().map(Column::sum).max().unwrap_or(0);
     let all: u64 = columns.iter().map(Column::sum).sum();
     let top = nice(most);
-    let sums: Vec<u64> = (0..series.len()).map(|at| columns.iter().map(|column| column.counts[at]).sum()).collect();
+    let sums: Vec<u64> = (0..series.len())
+        .map(|at| columns.iter().map(|column| column.counts[at]).sum())
+        .collect();
     let told: Vec<String> = series
         .iter()
         .zip(&sums)
@@ -149,7 +153,11 @@ fn drawn(at: usize, many: usize, column: &Column, step: Step, series: &[Series],
         .filter(|(_, count)| **count > 0)
         .map(|(series, count)| format!("{count} {}", series.name))
         .collect();
-    let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
+    let told = if told.is_empty() {
+        "nothing".to_owned()
+    } else {
+        told.join(", ")
+    };
     // Each stands on those before it.
     let mut below = 0;
     let stack: Vec<(Tone, u64, u64)> = series
@@ -172,7 +180,8 @@ fn drawn(at: usize, many: usize, column: &Column, step: Step, series: &[Series],
                 rect data-tone=(tone) x=(f(x + room * 0.14)) y=(f(y)) width=(f(room * 0.72)) height=(f(tall)) rx="1.5" {}
             }
             @if let Some(label) = step.label(column.at) {
-                text x=(f(x + room / 2.0)) y=(TALL - 4.0) text-anchor="middle" { (label) }
+                @let middle = x + room / 2.0;
+                text x=(f(middle.min(WIDE - 16.0))) y=(TALL - 4.0) text-anchor="middle" { (label) }
             }
         }
     }
@@ -243,7 +252,13 @@ mod tests {
 
     #[test]
     fn a_picture_is_told_in_words_and_leaves_no_room() {
-        let days = columns(Step::Day, 30, at("2026-11-21T05:30:00Z"), &SERIES, [(at("2026-11-21T05:00:00Z"), "failed", 1_500)]);
+        let days = columns(
+            Step::Day,
+            30,
+            at("2026-11-21T05:30:00Z"),
+            &SERIES,
+            [(at("2026-11-21T05:00:00Z"), "failed", 1_500)],
+        );
         let drawn = draw("p", "Runs", Step::Day, &SERIES, &days).into_string();
         assert!(drawn.contains("Runs: 0 succeeded, 1\u{202f}500 failed"), "{drawn}");
         assert!(!drawn.contains("NaN") && !drawn.contains("style="), "{drawn}");

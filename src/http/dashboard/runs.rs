@@ -154,6 +154,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
         .and_then(|log| log.parse().ok())
         .or_else(|| talkative(&run));
     let context = parts::json(&run.context);
+    let shown = cut(&context, SHOWN);
     let title = html! { (summary.workflow) " " span.quiet { (subject(summary)) } };
     let content = html! {
         (parts::heading(title, html! {
@@ -170,7 +171,12 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
         @if let Some(phase) = &log { (viewer(&visit, &run, phase)) }
         (parts::live("effects", &format!("run:{id}"), html! { (parts::card("What was said and done", html! {}, effect_table(&effects))) }))
         div.grid {
-            (parts::card("What it started with", html! {}, parts::code_of("Context", &context, tint::json(&context))))
+            (parts::card("What it started with", html! {}, html! {
+                (parts::code_of("Context", shown, tint::json(shown)))
+                @if shown.len() < context.len() {
+                    p.quiet.small { "The first " (parts::size(shown.len() as u64)) " of " (parts::size(context.len() as u64)) "." }
+                }
+            }))
             (parts::card("About this run", html! {}, about(&visit, &run)))
         }
     };
