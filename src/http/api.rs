@@ -15,6 +15,13 @@ use super::server::{HttpDoors, HttpShared};
 
 /// `{workflow | skill, context?}` → 202 `{accepted, executionId, workflow}`; with `context.repos` one run per repository
 /// and `executionIds` beside.
+#[utoipa::path(
+    post,
+    path = "/api/run",
+    tag = "runs",
+    request_body = serde_json::Value,
+    responses((status = 202, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn run(
     request: HttpRequest,
     body: Bytes,
@@ -53,6 +60,13 @@ pub(crate) async fn run(
 
 /// `{owner, repo, issueNumber, issueTitle?, issueBody?, issueLabels?, sender?}` → 202
 /// `{accepted, owner, repo, issueNumber, executionId}`.
+#[utoipa::path(
+    post,
+    path = "/api/build",
+    tag = "runs",
+    request_body = serde_json::Value,
+    responses((status = 202, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn build(
     request: HttpRequest,
     body: Bytes,

@@ -38,6 +38,13 @@ impl Intake {
     }
 }
 
+#[utoipa::path(
+    post,
+    path = "/webhooks/github",
+    tag = "house",
+    request_body = serde_json::Value,
+    responses((status = 202, description = "accepted, and on disk", body = serde_json::Value), (status = 200, description = "filtered, with the reason", body = serde_json::Value), (status = 400, description = "no JSON object, or no event name"), (status = 401, description = "the signature does not fit"), (status = 408, description = "the body stalled"), (status = 413, description = "over 25 MiB"), (status = 503, description = "not accepted; try again")),
+)]
 pub(crate) async fn receive(
     request: HttpRequest,
     payload: Payload,

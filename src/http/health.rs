@@ -7,11 +7,23 @@ use actors::messages::store::CountStore;
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
 
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "house",
+    responses((status = 200, description = "alive", body = serde_json::Value)),
+)]
 pub(crate) async fn health() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "connector": "github" }))
 }
 
 /// 503 until every actor runs and the store answers.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "house",
+    responses((status = 200, description = "every door is open", body = serde_json::Value), (status = 503, description = "not yet, or not any more")),
+)]
 pub(crate) async fn ready(shared: Data<HttpShared>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     if !shared.is_ready() {
         return Err(Problem::new(

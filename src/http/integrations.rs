@@ -136,28 +136,59 @@ fn shown(result: ToolResult) -> Result<HttpResponse, Problem> {
 }
 
 /// `integrations_state`.
+#[utoipa::path(
+    get,
+    path = "/api/integrations",
+    tag = "integrations",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn state(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.state().await)
 }
 
 /// The history of notifications, newest last.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/notifications",
+    tag = "integrations",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn notifications(ask: Ask) -> Result<HttpResponse, Problem> {
     let state = ask.doors.tools.state().await?;
     Ok(HttpResponse::Ok().json(json!({ "notifications": state["notifications"] })))
 }
 
 /// `integration_webhook_list`.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/webhooks",
+    tag = "integrations",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn webhooks(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.webhooks().await)
 }
 
 /// How each webhook does: switched on or off, counts, since when it fails.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/webhooks/health",
+    tag = "integrations",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn health(ask: Ask) -> Result<HttpResponse, Problem> {
     let health = ask.doors.webhook_stats.send(WebhookStats).await??;
     Ok(HttpResponse::Ok().json(json!({ "webhooks": health })))
 }
 
 /// `integration_webhook_register`.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/webhooks",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_webhook_register", "", async || {
@@ -167,12 +198,27 @@ pub(super) async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// `integration_webhook_delete`.
+#[utoipa::path(
+    delete,
+    path = "/api/integrations/webhooks/{id}",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn delete(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let result = ask.doors.tools.delete(id.clone()).await;
     shown(ask.audited("integration_webhook_delete", &id, result).await)
 }
 
 /// A new secret, in the answer this once: a repetition under the same idempotency key rotates nothing and shows `null`.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/webhooks/{id}/rotate",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     idempotency::once_without(
@@ -193,6 +239,14 @@ pub(super) async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, P
     .await
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/integrations/webhooks/{id}/ping",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_ping", &id, async || {
         ask.doors.tools.ping(id.clone()).await
@@ -200,6 +254,14 @@ pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Pro
     .await
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/integrations/webhooks/{id}/enable",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_enable", &id, async || {
         ask.doors.tools.switch(id.clone(), true).await
@@ -207,6 +269,14 @@ pub(super) async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, P
     .await
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/integrations/webhooks/{id}/disable",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("integration_webhook_disable", &id, async || {
         ask.doors.tools.switch(id.clone(), false).await
@@ -215,17 +285,37 @@ pub(super) async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, 
 }
 
 /// `integration_git_auto_commit_get`.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/git-auto-commit",
+    tag = "integrations",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn git(ask: Ask) -> Result<HttpResponse, Problem> {
     shown(ask.doors.tools.git_auto_commit().await)
 }
 
 /// `integration_git_auto_commit_set`.
+#[utoipa::path(
+    put,
+    path = "/api/integrations/git-auto-commit",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn set_git(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     let result = ask.doors.tools.set_git_auto_commit(input).await;
     shown(ask.audited("integration_git_auto_commit_set", "", result).await)
 }
 
+#[utoipa::path(
+    post,
+    path = "/api/integrations/git-auto-commit/dry-run",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
     idempotency::once(
         &ask.request,
@@ -239,6 +329,13 @@ pub(super) async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// `integration_notify`.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/notify",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn notify(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_notify", "", async || ask.doors.tools.notify(input).await)
@@ -246,6 +343,13 @@ pub(super) async fn notify(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// `integration_emit_event`.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/emit",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn emit(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_emit_event", "", async || ask.doors.tools.emit(input).await)
@@ -253,6 +357,13 @@ pub(super) async fn emit(ask: Ask) -> Result<HttpResponse, Problem> {
 }
 
 /// A call of another tool becomes an event, where the seed's table says so.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/tool-calls",
+    tag = "integrations",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn tool_calls(ask: Ask) -> Result<HttpResponse, Problem> {
     let input = ask.input()?;
     ask.once("integration_tool_call", "", async || {
@@ -272,6 +383,13 @@ pub(super) struct ListQuery {
 }
 
 /// `?state&webhook&event&before&limit` → `{deliveries, next}`, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/deliveries",
+    tag = "integrations",
+    params(("state" = Option<String>, Query), ("webhook" = Option<String>, Query), ("event" = Option<String>, Query), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn deliveries(
     query: Result<Query<ListQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,
@@ -293,11 +411,26 @@ pub(super) async fn deliveries(
 }
 
 /// `{delivery}` with every attempt.
+#[utoipa::path(
+    get,
+    path = "/api/integrations/deliveries/{id}",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn delivery(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     shown(doors.tools.delivery(id.into_inner()).await)
 }
 
 /// `{id, state}`: it is tried again, under the same id.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/deliveries/{id}/redeliver",
+    tag = "integrations",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn redeliver(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     ask.once("redeliver", &id, async || {
         let order = Redeliver {
@@ -318,6 +451,14 @@ pub(super) async fn redeliver(id: Path<String>, ask: Ask) -> Result<HttpResponse
 }
 
 /// Any tool of the catalogue by its name, its input as the body.
+#[utoipa::path(
+    post,
+    path = "/api/integrations/tools/{name}",
+    tag = "integrations",
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(super) async fn by_name(name: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
     let unknown = || {
         let known: Vec<_> = CATALOGUE.iter().map(|tool| tool.name).collect();

@@ -61,6 +61,12 @@ fn describe() {
 }
 
 /// Everything that is counted. Needs a token, unless `metrics.public` says otherwise.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "house",
+    responses((status = 200, description = "done", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn show(
     request: actix_web::HttpRequest,
     shared: Data<HttpShared>,

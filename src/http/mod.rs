@@ -11,6 +11,7 @@ mod idempotency;
 mod integrations;
 mod mcp;
 mod metrics;
+mod openapi;
 mod problem;
 mod proxies;
 mod routes;

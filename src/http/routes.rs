@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
 use super::problem::Problem;
-use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics};
+use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics, openapi};
 
 /// Largest body of an API request, in bytes.
 const API_BODY_CAP: usize = 1024 * 1024;
@@ -76,6 +76,9 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(TracingLogger::default())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
+                .route("/openapi.json", web::get().to(openapi::show))
+                .route("/docs", web::get().to(openapi::docs))
+                .route("/docs/{file}", web::get().to(openapi::page))
                 .default_service(web::to(nothing_here)),
         )
         .service(

@@ -11,6 +11,7 @@ mod gates;
 mod github;
 mod integrations;
 mod main_job;
+mod openapi;
 mod replies;
 mod restart;
 mod run_api;

@@ -25,6 +25,13 @@ pub(crate) struct ListQuery {
 
 /// `?status&run&before&limit` → `{approvals, next}`, newest first. Without `status` and `run` those that are pending, `all`
 /// for those of any status.
+#[utoipa::path(
+    get,
+    path = "/admin/api/approvals",
+    tag = "approvals",
+    params(("status" = Option<String>, Query), ("run" = Option<String>, Query), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,
@@ -69,6 +76,13 @@ struct Detail {
 
 /// `{approval}`: one of any status, with its rules, its votes, and what was shown (`summary`, `output`, `headSha`; `shown`
 /// is the SHA-256 of them).
+#[utoipa::path(
+    get,
+    path = "/admin/api/approvals/{id}",
+    tag = "approvals",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let approval = read(&id, &doors).await?;
     let run = doors.load_run.send(LoadRun(approval.run)).await??;
@@ -84,6 +98,14 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
 /// `response` is the answer in words where words are asked for. `shown` is the digest of what the caller saw; when that has
 /// changed the answer does not count. 403 with the reason where the rules of the question do not let it count; where more
 /// people have to approve, `{status: "pending", approvals, needed}`.
+#[utoipa::path(
+    post,
+    path = "/admin/api/approvals/{id}/respond",
+    tag = "approvals",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn respond(
     request: HttpRequest,
     id: Path<String>,

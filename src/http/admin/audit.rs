@@ -27,6 +27,13 @@ pub(crate) struct ListQuery {
 
 /// `?who&action&target&since&until&limit&cursor` → `{audit: [{seq, at, who, from, action, target, result}], nextCursor}`, newest
 /// first. Texts are compared whole; `since` and `until` are times as in RFC 3339, the first included, the second not.
+#[utoipa::path(
+    get,
+    path = "/admin/api/audit",
+    tag = "house",
+    params(("who" = Option<String>, Query), ("action" = Option<String>, Query), ("target" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query), ("limit" = Option<String>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,

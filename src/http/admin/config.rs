@@ -16,6 +16,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// `{default, overlay, merged, provenance}`: what ships, what was set besides (null: nothing), what holds, and where each
 /// value came from. Secrets are `[redacted]`.
+#[utoipa::path(
+    get,
+    path = "/admin/api/config",
+    tag = "house",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn show(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(&shared.config)
 }
@@ -23,6 +29,12 @@ pub(crate) async fn show(shared: Data<HttpShared>) -> HttpResponse {
 /// `{actors: [{name, state, mailbox: {capacity}, handled}]}`. `state` is `idle`, `busy` (something is in hand) or `gone`;
 /// `handled` counts what was finished since the service started, and is null while the actor is busy. An actor that falls
 /// is not started again alone: the service stops, and its next start takes everything up.
+#[utoipa::path(
+    get,
+    path = "/admin/api/actors",
+    tag = "house",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn actors(shared: Data<HttpShared>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let asked = doors.desk.stations.iter().map(|(name, capacity, quiet)| {
         let patience = shared.clock.sleep(PATIENCE);

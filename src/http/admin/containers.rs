@@ -14,12 +14,24 @@ use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 
 /// `{containers: [{name, pid, run, phase, command, processes, memoryBytes, cpuMs}]}`: the process groups of phases at work.
+#[utoipa::path(
+    get,
+    path = "/admin/api/containers",
+    tag = "runs",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let groups = doors.desk.processes.send(ReadProcesses).await?;
     Ok(HttpResponse::Ok().json(json!({ "containers": groups })))
 }
 
 /// `{stats: {count, processes, memoryBytes, cpuMs}}`: all of them together.
+#[utoipa::path(
+    get,
+    path = "/admin/api/containers/stats",
+    tag = "runs",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn stats(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let groups = doors.desk.processes.send(ReadProcesses).await?;
     let sum = |of: fn(&ProcessGroup) -> u64| groups.iter().map(of).sum::<u64>();
@@ -32,6 +44,13 @@ pub(crate) async fn stats(doors: Data<HttpDoors>) -> Result<HttpResponse, Proble
 }
 
 /// → `{killed}`: the whole group is killed, its phase has failed. 400 for a name that is none of ours, 404 where nobody has it.
+#[utoipa::path(
+    delete,
+    path = "/admin/api/containers/{name}",
+    tag = "runs",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn kill(
     request: HttpRequest,
     name: Path<String>,

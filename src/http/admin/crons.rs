@@ -41,6 +41,12 @@ impl From<NotFired> for Problem {
 }
 
 /// `{crons, mistakes}`: by name; `mistakes` are those of every changed file that was refused.
+#[utoipa::path(
+    get,
+    path = "/admin/api/crons",
+    tag = "crons",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let list = doors.crons.list.send(ListCrons).await??;
     let mistakes: Vec<Value> = list.refused.iter().map(super::workflows::told).collect();
@@ -49,6 +55,13 @@ pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem
 
 /// `{cron, next, history}`: the next ten firings, each with the clock of its zone and why it is not at its written time, and
 /// the last ten of the ledger.
+#[utoipa::path(
+    get,
+    path = "/admin/api/crons/{name}",
+    tag = "crons",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(
     name: Path<String>,
     shared: Data<HttpShared>,
@@ -80,6 +93,13 @@ pub(crate) struct HistoryQuery {
 }
 
 /// `?before&limit` → `{firings, next}`, newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/api/crons/{name}/history",
+    tag = "crons",
+    params(("name" = String, Path), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn history(
     name: Path<String>,
     query: Result<Query<HistoryQuery>, actix_web::Error>,
@@ -97,6 +117,13 @@ pub(crate) async fn history(
 }
 
 /// `{firing}` with what it dispatched.
+#[utoipa::path(
+    get,
+    path = "/admin/api/crons/{name}/history/{firing}",
+    tag = "crons",
+    params(("name" = String, Path), ("firing" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn firing(path: Path<(String, i64)>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (name, seq) = path.into_inner();
     let found = doors
@@ -110,6 +137,14 @@ pub(crate) async fn firing(path: Path<(String, i64)>, doors: Data<HttpDoors>) ->
 }
 
 /// `{enabled?}` → `{name, enabled}`. Without a wish it is the other way than before.
+#[utoipa::path(
+    post,
+    path = "/admin/crons/{name}/toggle",
+    tag = "house",
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn toggle(
     request: HttpRequest,
     name: Path<String>,
@@ -142,6 +177,14 @@ pub(crate) async fn toggle(
 }
 
 /// `{schedule}` → `{name, schedule}`; live at once.
+#[utoipa::path(
+    post,
+    path = "/admin/api/crons/{name}/schedule",
+    tag = "crons",
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn reschedule(
     request: HttpRequest,
     name: Path<String>,
@@ -173,6 +216,13 @@ pub(crate) async fn reschedule(
 }
 
 /// `{name, schedule, enabled}`: the file counts again.
+#[utoipa::path(
+    delete,
+    path = "/admin/api/crons/{name}/override",
+    tag = "crons",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn reset(
     request: HttpRequest,
     name: Path<String>,
@@ -198,6 +248,14 @@ pub(crate) async fn reset(
 }
 
 /// 202 `{accepted, name, firing}`: fired now, in the ledger like any other.
+#[utoipa::path(
+    post,
+    path = "/admin/api/crons/{name}/run",
+    tag = "crons",
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 202, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn run(
     request: HttpRequest,
     name: Path<String>,
@@ -234,6 +292,13 @@ struct Preview {
 }
 
 /// `{schedule, timezone?}` → `{next}`: when that would fire, or 400 with what is wrong with it. Changes nothing.
+#[utoipa::path(
+    post,
+    path = "/admin/api/crons/preview",
+    tag = "crons",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn preview(body: Bytes, shared: Data<HttpShared>) -> Result<HttpResponse, Problem> {
     let wish: Preview =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;

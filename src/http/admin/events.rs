@@ -35,6 +35,13 @@ pub(crate) struct ListQuery {
 /// `?source&repo&type&state&sender&outcome&title&since&until&before&limit` → `{events, next}`, newest first, without raw
 /// payloads. `outcome` and `title` are words that are looked for in any case of ASCII letters; `since` and `until` are
 /// instants. A page may be shorter than `limit`, or empty, where few events match: as long as there is a `next`, there is more.
+#[utoipa::path(
+    get,
+    path = "/admin/api/events",
+    tag = "events",
+    params(("source" = Option<String>, Query), ("repo" = Option<String>, Query), ("type" = Option<String>, Query), ("state" = Option<String>, Query), ("sender" = Option<String>, Query), ("outcome" = Option<String>, Query), ("title" = Option<String>, Query), ("since" = Option<String>, Query), ("until" = Option<String>, Query), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,
@@ -93,6 +100,13 @@ struct WithRaw<E> {
 
 /// `{event, effects, run}`: the envelope with its raw payload and why it was routed as it was (`outcome`), what was said, and
 /// the run that it started or joined, if there is one. An event that repeats another names it (`replayOf`).
+#[utoipa::path(
+    get,
+    path = "/admin/api/events/{id}",
+    tag = "events",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
     let found = doors.read_event.send(ReadEvent { id: id.clone() }).await??;
@@ -129,6 +143,14 @@ struct Replay {
 
 /// `{"as": "same" | "new"}` → 202 `{accepted, id, as, replayOf?}`. As the same: it is routed again as at the start of the
 /// service, where that did not come to an end; 409 where it did. As new: an event with the same content and a fresh id.
+#[utoipa::path(
+    post,
+    path = "/admin/api/events/{id}/replay",
+    tag = "events",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 202, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn replay(
     request: HttpRequest,
     id: Path<String>,

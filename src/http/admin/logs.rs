@@ -50,6 +50,13 @@ pub(crate) struct LogQuery {
 /// `?offset&limit` or `?tail`, in bytes, or a `Range` header → the bytes as they were printed, at most 4 MiB at a time.
 /// `x-log-size` says how many there are by now, `x-log-next` where to go on. With `Accept: text/event-stream` it is the
 /// stream of [`follow`].
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-runs/{id}/phases/{phase}/log",
+    tag = "runs",
+    params(("id" = String, Path), ("phase" = String, Path), ("offset" = Option<String>, Query), ("limit" = Option<String>, Query), ("tail" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = String, content_type = "text/plain"), (status = 206, description = "a part", body = String, content_type = "text/plain"), (status = 416, description = "there is no such part")),
+)]
 pub(crate) async fn read(
     request: HttpRequest,
     path: Path<(String, String)>,
@@ -124,6 +131,13 @@ fn wanted(range: &str, size: u64) -> Option<(u64, u64)> {
 
 /// Server-sent events: `log` with a piece of text as a JSON string, its id the offset behind it, so that `Last-Event-ID` goes
 /// on there; and, when the phase is over and all of it was sent, one `end` with `{status}`. `?offset` or `?tail` says where to begin.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-runs/{id}/phases/{phase}/log/stream",
+    tag = "runs",
+    params(("id" = String, Path), ("phase" = String, Path), ("offset" = Option<String>, Query), ("tail" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = String, content_type = "text/event-stream")),
+)]
 pub(crate) async fn follow(
     request: HttpRequest,
     path: Path<(String, String)>,

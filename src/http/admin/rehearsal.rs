@@ -30,6 +30,13 @@ struct Wish {
 /// `{id}`, or `{event, payload, headers?}` → `{checks, filtered, envelope, routing, admission, outcome, workflow, starts,
 /// liveRun, says}`: what each check of the webhook's contract and each rule of routing and admission says, and what would
 /// happen. Nothing is done, and nothing of the payload is stored or traced; that somebody asked is in the audit log.
+#[utoipa::path(
+    post,
+    path = "/admin/api/route-test",
+    tag = "events",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn rehearse(
     body: Bytes,
     shared: Data<HttpShared>,

@@ -37,6 +37,13 @@ pub(crate) struct ListQuery {
 }
 
 /// `?limit(1..200,20)&offset&before&since&workflow&repo&status` (`active`, or a comma list) → `{workflowRuns, total, next}`.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-runs",
+    tag = "runs",
+    params(("workflow" = Option<String>, Query), ("status" = Option<String>, Query), ("since" = Option<String>, Query), ("repo" = Option<String>, Query), ("before" = Option<String>, Query), ("offset" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,
@@ -65,6 +72,13 @@ pub(crate) struct ExecutionsQuery {
 }
 
 /// `?limit(1..200,100)&offset&before` → `{executions, next}`: the phase executions of all runs, newest first, without output.
+#[utoipa::path(
+    get,
+    path = "/admin/api/executions",
+    tag = "runs",
+    params(("before" = Option<String>, Query), ("offset" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn all_executions(
     query: Result<Query<ExecutionsQuery>, actix_web::Error>,
     doors: Data<HttpDoors>,
@@ -80,6 +94,12 @@ pub(crate) async fn all_executions(
 }
 
 /// `{workflowNames}`: of all workflows that there are or that ever ran, sorted.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-names",
+    tag = "runs",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn workflow_names(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let ran = doors.desk.run_workflows.send(RunWorkflows).await??;
     let shelf = doors.workflows.send(ReadWorkflows).await?;
@@ -118,6 +138,13 @@ struct Detail<'a, E> {
 }
 
 /// `{workflowRun}`: the run with its context, phases and effects.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-runs/{id}",
+    tag = "runs",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let run = load(&id, &doors).await?;
     let effects = doors
@@ -138,12 +165,27 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
 }
 
 /// `{executions}`: the run's phase executions, oldest first.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflow-runs/{id}/executions",
+    tag = "runs",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn executions(id: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let run = load(&id, &doors).await?;
     Ok(HttpResponse::Ok().json(json!({ "executions": run.phases })))
 }
 
 /// `{cancelled, killedContainers}`: the latter is always empty here; clients of the original expect it.
+#[utoipa::path(
+    post,
+    path = "/admin/api/workflow-runs/{id}/cancel",
+    tag = "runs",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn cancel(
     request: HttpRequest,
     id: Path<String>,
@@ -181,6 +223,14 @@ struct Retry {
 /// `{from?}` → 202 `{accepted, executionId, workflow, retryOf, from?}`: a new run of the same definition and context, from its
 /// beginning or from the named phase on; what came before that phase is not done again. 400 while the run is live, 404 for
 /// an unknown run, 409 where the workflow is switched off.
+#[utoipa::path(
+    post,
+    path = "/admin/api/workflow-runs/{id}/retry",
+    tag = "runs",
+    params(("id" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 202, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn retry(
     request: HttpRequest,
     id: Path<String>,

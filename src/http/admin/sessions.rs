@@ -38,6 +38,13 @@ impl ListQuery {
 }
 
 /// `?before&limit` → `{sessions, liveCount, next}`, newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/api/sessions",
+    tag = "sessions",
+    params(("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -54,6 +61,13 @@ async fn listed(order: ListSessions, doors: &HttpDoors) -> Result<Value, Problem
 }
 
 /// `{session}`.
+#[utoipa::path(
+    get,
+    path = "/admin/api/sessions/{id}",
+    tag = "sessions",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(
     id: Path<String>,
     shared: Data<HttpShared>,
@@ -70,6 +84,13 @@ pub(crate) struct SinceQuery {
 
 /// `?since` → `{messages: [{seq, role, author, text, at}], next}`, oldest first. `since` is the `seq` of a line, or an
 /// instant; only what was said after it is shown. `next` is the place to go on behind where there is more.
+#[utoipa::path(
+    get,
+    path = "/admin/api/sessions/{id}/messages",
+    tag = "sessions",
+    params(("id" = String, Path), ("since" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn messages(
     id: Path<String>,
     query: Result<Query<SinceQuery>, actix_web::Error>,
@@ -113,6 +134,12 @@ async fn lines(
 }
 
 /// Server-sent events: `sessions` with what [`list`] answers, at once and whenever a conversation changes.
+#[utoipa::path(
+    get,
+    path = "/admin/api/sessions/stream",
+    tag = "sessions",
+    responses((status = 200, description = "done", body = String, content_type = "text/event-stream")),
+)]
 pub(crate) async fn watch(
     query: Result<Query<ListQuery>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -142,6 +169,13 @@ pub(crate) async fn watch(
 
 /// Server-sent events: `message` for each line, oldest first, its id the line's `seq`; `ready` when all that was said before is
 /// told; then `message` as something is said. `?since` or `Last-Event-ID` says where to begin.
+#[utoipa::path(
+    get,
+    path = "/admin/api/sessions/{id}/stream",
+    tag = "sessions",
+    params(("id" = String, Path), ("since" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = String, content_type = "text/event-stream")),
+)]
 pub(crate) async fn follow(
     request: HttpRequest,
     id: Path<String>,

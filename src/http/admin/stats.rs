@@ -16,6 +16,12 @@ use crate::http::server::{HttpDoors, HttpShared};
 
 /// `{totals: {events, quarantinedEvents, runs, pendingApprovals, openDeliveries, liveSessions}, store: {unsettledEvents,
 /// liveRuns, openEffects, written, commits}}`; the last two count since the process started.
+#[utoipa::path(
+    get,
+    path = "/admin/api/stats",
+    tag = "house",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn show(shared: Data<HttpShared>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let order = ReadTotals {
         live_since: shared.clock.now() - ChatSession::IDLE,
@@ -32,6 +38,13 @@ pub(crate) struct DailyQuery {
 
 /// `?days=1..90` (30) → `{daily: [{date, events, runs, succeeded, failed, cancelled, delivered, dead}]}`: one row for each day
 /// in UTC, the last one today's, days without anything too.
+#[utoipa::path(
+    get,
+    path = "/admin/api/stats/daily",
+    tag = "house",
+    params(("days" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn daily(
     query: Result<Query<DailyQuery>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -58,6 +71,13 @@ pub(crate) struct HourlyQuery {
 }
 
 /// `?hours=1..168` (24) → `{hourly: [{hour, events, …}]}`: as by day; `hour` is the instant at which it began.
+#[utoipa::path(
+    get,
+    path = "/admin/api/stats/hourly",
+    tag = "house",
+    params(("hours" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn hourly(
     query: Result<Query<HourlyQuery>, actix_web::Error>,
     shared: Data<HttpShared>,

@@ -29,6 +29,13 @@ pub(crate) struct StreamQuery {
 /// `kinds` is a comma list. With `Last-Event-ID` (or `last_event_id`, for clients that cannot set the header) the stream goes
 /// on behind that event; where it cannot do so without a gap, `reset` comes first: read everything again. It comes in the
 /// middle for a client that reads too slowly. A comment comes every 15 seconds.
+#[utoipa::path(
+    get,
+    path = "/admin/api/stream",
+    tag = "house",
+    params(("kinds" = Option<String>, Query), ("last_event_id" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = String, content_type = "text/event-stream")),
+)]
 pub(crate) async fn changes(
     request: HttpRequest,
     query: Result<Query<StreamQuery>, actix_web::Error>,

@@ -23,6 +23,12 @@ const VEILED: &str = "[redacted]";
 
 /// `{workflows: [{name, description, kind, enabled, hash, file, phases, mistakes}], mistakes}`: by name; `mistakes` beside the
 /// list are those of every changed file that was refused, whichever workflow it holds.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflows",
+    tag = "workflows",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (shelf, off) = read(&doors).await?;
     let workflows: Vec<Value> = shelf
@@ -36,6 +42,13 @@ pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem
 
 /// `{workflow}`: the summary, `variables`, `definition` (the phases as they are run, texts of prompts and skills included),
 /// `yaml` (the file) and `diagram` (`{nodes, edges}`).
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflows/{name}",
+    tag = "workflows",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn one(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (shelf, off) = read(&doors).await?;
     let workflow = find(&shelf, &name)?;
@@ -52,6 +65,13 @@ fn whole(workflow: &Workflow, shelf: &Shelf, off: &BTreeSet<String>) -> Value {
 }
 
 /// The file, as text.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflows/{name}/yaml",
+    tag = "workflows",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn yaml(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let shelf = doors.workflows.send(ReadWorkflows).await?;
     let text = yaml_of(find(&shelf, &name)?);
@@ -60,6 +80,13 @@ pub(crate) async fn yaml(name: Path<String>, doors: Data<HttpDoors>) -> Result<H
 
 /// `{workflow, prompts, skills}`: what [`one`] answers, with the texts of all prompts by their paths and of all skills by
 /// their names beside it.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflows/{name}/full",
+    tag = "workflows",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn full(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (shelf, off) = read(&doors).await?;
     let workflow = find(&shelf, &name)?;
@@ -80,6 +107,13 @@ pub(crate) struct PromptQuery {
 
 /// `?path=prompts/…` → the prompt's text, as new runs get it. Only what the workflow's file names is found: no path is
 /// looked up in a folder.
+#[utoipa::path(
+    get,
+    path = "/admin/api/workflows/{name}/prompt",
+    tag = "workflows",
+    params(("name" = String, Path), ("path" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn prompt(
     name: Path<String>,
     query: Result<Query<PromptQuery>, actix_web::Error>,
@@ -108,6 +142,13 @@ pub(crate) async fn prompt(
 }
 
 /// The text of a skill that some workflow has. Only what was loaded is found.
+#[utoipa::path(
+    get,
+    path = "/admin/api/skills/{name}",
+    tag = "workflows",
+    params(("name" = String, Path)),
+    responses((status = 200, description = "done", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn skill(name: Path<String>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let clean = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.starts_with('.') || !name.chars().all(clean) {
@@ -137,6 +178,14 @@ fn plain(text: &str) -> HttpResponse {
 }
 
 /// `{enabled}` → `{name, enabled}`. A workflow that is off starts no run, whoever asks; runs that are there go on.
+#[utoipa::path(
+    post,
+    path = "/admin/api/workflows/{name}/toggle",
+    tag = "workflows",
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn toggle(
     request: HttpRequest,
     name: Path<String>,

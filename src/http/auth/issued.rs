@@ -26,6 +26,13 @@ const LABEL_LIMIT: usize = 64;
 const MADE: &str = "token";
 
 /// `{label, scope, days?}` → 201 `{id, token, label, scope, expires}`; the token is shown this once. It speaks for its maker.
+#[utoipa::path(
+    post,
+    path = "/admin/api/tokens",
+    tag = "sign-in",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn create(
     request: HttpRequest,
     body: Bytes,
@@ -110,6 +117,13 @@ pub(crate) struct ListQuery {
 
 /// `?state&method&before&limit` → `{tokens, next}`, the latest first: those that are worth something, or with `state=all` every
 /// one that is remembered.
+#[utoipa::path(
+    get,
+    path = "/admin/api/tokens",
+    tag = "sign-in",
+    params(("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -134,6 +148,13 @@ pub(crate) async fn list(
 }
 
 /// `DELETE …/{id}` → `{revoked: true, id}`: whoever shows it from now on is refused.
+#[utoipa::path(
+    delete,
+    path = "/admin/api/tokens/{id}",
+    tag = "sign-in",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn revoke(
     request: HttpRequest,
     id: Path<String>,

@@ -43,6 +43,23 @@ use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
 use crate::tools::Scope;
 
+/// What the API's document says of signing in.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    sessions::login,
+    sessions::auth_required,
+    oauth::to_github,
+    oauth::from_github,
+    oauth::to_slack,
+    oauth::from_slack,
+    sessions::session,
+    sessions::logout,
+    issued::list,
+    issued::create,
+    issued::revoke,
+))]
+pub(super) struct Handlers;
+
 /// Where tools are called over HTTP.
 pub(crate) const MCP: &str = "/mcp";
 

@@ -132,6 +132,13 @@ pub(crate) struct Wish {
 }
 
 /// `GET …/oauth/github/authorize?next`: to GitHub, and afterwards to a page below `/admin/`. 404 where it is not configured.
+#[utoipa::path(
+    get,
+    path = "/admin/api/oauth/github/authorize",
+    tag = "sign-in",
+    params(("next" = Option<String>, Query)),
+    responses((status = 302, description = "to the provider, or back to the dashboard"), (status = 404, description = "not configured")),
+)]
 pub(crate) async fn to_github(
     wish: Result<Query<Wish>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -142,6 +149,13 @@ pub(crate) async fn to_github(
 }
 
 /// `GET …/oauth/slack/authorize?next`: to Slack, and afterwards to a page below `/admin/`. 404 where it is not configured.
+#[utoipa::path(
+    get,
+    path = "/admin/api/oauth/slack/authorize",
+    tag = "sign-in",
+    params(("next" = Option<String>, Query)),
+    responses((status = 302, description = "to the provider, or back to the dashboard"), (status = 404, description = "not configured")),
+)]
 pub(crate) async fn to_slack(
     wish: Result<Query<Wish>, actix_web::Error>,
     shared: Data<HttpShared>,
@@ -158,6 +172,13 @@ pub(crate) struct Back {
 }
 
 /// `GET …/oauth/github/callback`: signed in, or back to the sign-in page with a reason.
+#[utoipa::path(
+    get,
+    path = "/admin/api/oauth/github/callback",
+    tag = "sign-in",
+    params(("code" = Option<String>, Query), ("state" = Option<String>, Query), ("error" = Option<String>, Query)),
+    responses((status = 302, description = "to the provider, or back to the dashboard")),
+)]
 pub(crate) async fn from_github(
     request: HttpRequest,
     back: Result<Query<Back>, actix_web::Error>,
@@ -170,6 +191,13 @@ pub(crate) async fn from_github(
 }
 
 /// `GET …/oauth/slack/callback`: signed in, or back to the sign-in page with a reason.
+#[utoipa::path(
+    get,
+    path = "/admin/api/oauth/slack/callback",
+    tag = "sign-in",
+    params(("code" = Option<String>, Query), ("state" = Option<String>, Query), ("error" = Option<String>, Query)),
+    responses((status = 302, description = "to the provider, or back to the dashboard")),
+)]
 pub(crate) async fn from_slack(
     request: HttpRequest,
     back: Result<Query<Back>, actix_web::Error>,

@@ -17,6 +17,13 @@ use crate::tools::Scope;
 
 /// `POST /admin/api/login {password, scope?, session?}` → `{token}`, or with `session: true` the cookie and `{session: true}`.
 /// `scope` is `read`, `operate` or `admin` (the default).
+#[utoipa::path(
+    post,
+    path = "/admin/api/login",
+    tag = "sign-in",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value), (status = 429, description = "too many wrong passwords")),
+)]
 pub(crate) async fn login(
     request: HttpRequest,
     body: Bytes,
@@ -83,6 +90,13 @@ pub(crate) async fn login(
 }
 
 /// `POST /admin/api/logout` → `{session: false}`: what was shown, cookie or token, is worth nothing from now on.
+#[utoipa::path(
+    post,
+    path = "/admin/api/logout",
+    tag = "sign-in",
+    request_body = serde_json::Value,
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn logout(
     request: HttpRequest,
     caller: ReqData<Caller>,
@@ -118,6 +132,12 @@ pub(crate) async fn logout(
 }
 
 /// `GET /admin/api/session` → `{who, method, scope, expires, csrf}`.
+#[utoipa::path(
+    get,
+    path = "/admin/api/session",
+    tag = "sign-in",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn session(caller: ReqData<Caller>, shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "who": caller.who,
@@ -129,6 +149,12 @@ pub(crate) async fn session(caller: ReqData<Caller>, shared: Data<HttpShared>) -
 }
 
 /// `GET /admin/api/auth-required`: how one signs in here.
+#[utoipa::path(
+    get,
+    path = "/admin/api/auth-required",
+    tag = "sign-in",
+    responses((status = 200, description = "done", body = serde_json::Value)),
+)]
 pub(crate) async fn auth_required(shared: Data<HttpShared>) -> HttpResponse {
     // There always is a password: where none is set, one was made.
     HttpResponse::Ok().json(json!({
