@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod body;
 mod dashboard;
+mod front;
 mod github;
 mod health;
 mod idempotency;

@@ -34,7 +34,7 @@ use super::admin::Desk;
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
-use super::{github, mcp, routes};
+use super::{front, github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -272,7 +272,10 @@ impl HttpDoor {
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
+            let base = front::base(shared.public_url.as_ref());
             App::new()
+                .wrap(front::headers(shared.public_url.as_ref()))
+                .wrap_fn(move |request, service| front::call(&base, request, service))
                 .app_data(shared.clone())
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))

@@ -12,6 +12,7 @@ mod github;
 mod integrations;
 mod main_job;
 mod openapi;
+mod proxy;
 mod replies;
 mod restart;
 mod run_api;

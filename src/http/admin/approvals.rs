@@ -30,7 +30,7 @@ pub(crate) struct ListQuery {
     path = "/admin/api/approvals",
     tag = "approvals",
     params(("status" = Option<String>, Query), ("run" = Option<String>, Query), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
-    responses((status = 200, description = "done", body = serde_json::Value)),
+    responses((status = 200, description = "done", body = serde_json::Value), (status = 404, description = "there is no such run")),
 )]
 pub(crate) async fn list(
     query: Result<Query<ListQuery>, actix_web::Error>,

@@ -124,8 +124,9 @@ pub(crate) async fn history(
     params(("name" = String, Path), ("firing" = String, Path)),
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
-pub(crate) async fn firing(path: Path<(String, i64)>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
+pub(crate) async fn firing(path: Path<(String, String)>, doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
     let (name, seq) = path.into_inner();
+    let seq = seq.parse().map_err(|_| Problem::not_found("firing not found"))?;
     let found = doors
         .read_firing
         .send(ReadFiring(actors::domain::FiringSeq(seq)))
