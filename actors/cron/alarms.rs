@@ -11,6 +11,8 @@ pub(super) enum Went<'a> {
     Wrong(&'a str),
     /// There was nothing to do where work was expected.
     Nowhere,
+    /// Its workflow is switched off, so nobody knows.
+    Unseen,
 }
 
 /// What is told of a schedule, and how.
@@ -30,6 +32,7 @@ impl Teller<'_> {
     /// A firing is over.
     pub(super) fn ended(&mut self, went: Went<'_>, max_failures: u32) {
         match went {
+            Went::Unseen => return,
             Went::Wrong(why) => {
                 self.state.failures = self.state.failures.saturating_add(1);
                 if self.state.failures >= max_failures {

@@ -358,7 +358,10 @@ async fn change(book: &mut Book, house: &House, order: ChangeCron) -> Result<Cro
     ask(&house.doors.over, write).await?;
     book.said(&order.cron, over, house.config.webhooks, now)
         .map_err(|error| NotChanged::BadSchedule(error.to_string()))?;
-    work::begin_anew(book, house).await?;
+    // It counts already; should its beginning not be written down now, the next turn does it.
+    if let Err(error) = work::begin_anew(book, house).await {
+        tracing::warn!(cron = order.cron, %error, "a changed schedule counts, and its beginning is written down later");
+    }
     let mut views = views(book, house, Some(&order.cron)).await?;
     views.pop().ok_or_else(|| NotChanged::Unknown {
         name: order.cron,

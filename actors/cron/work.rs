@@ -14,8 +14,8 @@ use super::ticker::{CronConfig, CronDoors};
 use crate::clock::SharedClock;
 use crate::diagnostics::emit_metric;
 use crate::domain::{
-    CronTarget, Effect, FiringKind, FiringSeq, FiringState, NewEffect, ReplyTo, RunContext, RunStatus, TargetSettled,
-    TargetState, TriggerType, WholeFiring,
+    CronState, CronTarget, Effect, FiringKind, FiringSeq, FiringState, NewEffect, ReplyTo, RunContext, RunStatus,
+    TargetSettled, TargetState, TriggerType, WholeFiring,
 };
 use crate::messages::dispatch::{DispatchWorkflow, NotDispatched};
 use crate::messages::outbound::EffectsQueued;
@@ -46,6 +46,7 @@ pub(super) async fn turn(book: &mut Book, house: &House, look_at_runs: bool) -> 
     if !book.read {
         read(book, house).await?;
     }
+    begin_anew(book, house).await?;
     fire(book, house).await?;
     if look_at_runs {
         see_what_ended(book, house).await?;
@@ -69,7 +70,11 @@ async fn read(book: &mut Book, house: &House) -> StoreResult<()> {
         let state = states.get(&definition.name).cloned().unwrap_or_default();
         enter(book, house, definition.clone(), state, now);
     }
-    begin_anew(book, house).await?;
+    let gone: Vec<_> = states
+        .into_iter()
+        .filter(|(name, state)| !state.expression.is_empty() && !book.entries.contains_key(name))
+        .collect();
+    retire(house, gone).await?;
     book.read = true;
     let said = book.entries.values().filter(|entry| entry.enabled()).count();
     tracing::info!(
@@ -81,13 +86,7 @@ async fn read(book: &mut Book, house: &House) -> StoreResult<()> {
     Ok(())
 }
 
-fn enter(
-    book: &mut Book,
-    house: &House,
-    definition: CronDefinition,
-    state: crate::domain::CronState,
-    now: DateTime<Utc>,
-) {
+fn enter(book: &mut Book, house: &House, definition: CronDefinition, state: CronState, now: DateTime<Utc>) {
     let name = definition.name.clone();
     match Entry::new(definition, state, house.config.webhooks) {
         Ok(entry) => book.put(entry, now),
@@ -97,6 +96,9 @@ fn enter(
 
 /// Other files count from now on. What an operator said over them stays.
 pub(super) async fn take_up(book: &mut Book, house: &House, definitions: Vec<CronDefinition>) -> StoreResult<()> {
+    if !book.read {
+        read(book, house).await?;
+    }
     let now = house.clock.now();
     let mut before = std::mem::take(&mut book.entries);
     *book = std::mem::take(book).emptied();
@@ -109,7 +111,29 @@ pub(super) async fn take_up(book: &mut Book, house: &House, definitions: Vec<Cro
             .and_then(|states| states.get(&definition.name).cloned());
         enter(book, house, definition, known.or(stored).unwrap_or_default(), now);
     }
+    let gone = before
+        .into_values()
+        .map(|entry| (entry.definition.name.clone(), entry.state));
+    retire(house, gone.collect()).await?;
     begin_anew(book, house).await
+}
+
+/// Schedules whose file is gone fire no more. Should it come back, what lies between is not missed.
+async fn retire(house: &House, gone: Vec<(String, CronState)>) -> StoreResult<()> {
+    for (cron, state) in gone {
+        let order = RecordFirings {
+            cron,
+            firings: Vec::new(),
+            state: CronState {
+                expression: String::new(),
+                ..state
+            },
+            effects: Vec::new(),
+            at: house.clock.now(),
+        };
+        ask(&house.doors.record, order).await?;
+    }
+    Ok(())
 }
 
 /// What lies before now is not missed where something else counted then.
@@ -323,6 +347,7 @@ async fn go_on(
     let (state, note) = sum(&open.targets);
     let went = match state {
         _ if open.targets.is_empty() => Went::Nowhere,
+        _ if open.targets.iter().all(|target| target.state == TargetState::Skipped) => Went::Unseen,
         FiringState::Failed => Went::Wrong(note.as_deref().unwrap_or("it failed")),
         _ => Went::Well,
     };

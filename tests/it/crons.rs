@@ -354,6 +354,47 @@ async fn a_switched_off_workflow_is_no_failure() {
 }
 
 #[actix::test]
+async fn a_firing_that_was_switched_off_proves_nothing() {
+    let house = House::with(&[("tens", "schedule: '*/10 * * * *'\nworkflow: fails\nmax_failures: 1\n")]).await;
+    house.passes(6 * MINUTE).await;
+    let (status, _) = house
+        .post("/admin/api/workflows/fails/toggle", &json!({ "enabled": false }))
+        .await;
+    assert_eq!(status, 200);
+    house.passes(10 * MINUTE).await;
+    assert_eq!(
+        house.ledger("tens").await,
+        ["03:10 scheduled failed 1 of 1", "03:20 scheduled done 0 of 1"]
+    );
+    let cron = house.cron("tens").await;
+    assert_eq!(
+        (&cron["recentFailures"], &cron["alarms"]),
+        (&json!(1), &json!(["failing"]))
+    );
+    let told = house.told().await;
+    assert!(!told.iter().any(|told| told.contains("works again")), "{told:?}");
+    house.app.finish().await;
+}
+
+#[actix::test]
+async fn a_file_that_was_away_has_missed_nothing() {
+    let file = "schedule: '0 * * * *'\nworkflow: quick\n";
+    let house = House::with(&[("hourly", file)]).await;
+    let path = house.overlay.path().join("workflows/cron-hourly.yaml");
+    let text = std::fs::read(&path).expect("there");
+    std::fs::remove_file(&path).expect("removed");
+    let house = house.after_absence(MINUTE).await;
+    house.passes(3 * HOUR).await;
+    std::fs::write(&path, text).expect("written");
+    let house = house.after_absence(MINUTE).await;
+    assert!(house.ledger("hourly").await.is_empty());
+    assert!(house.told().await.is_empty());
+    house.passes(HOUR).await;
+    assert_eq!(house.ledger("hourly").await.len(), 1);
+    house.app.finish().await;
+}
+
+#[actix::test]
 async fn an_operator_changes_a_schedule_and_goes_back_to_its_file() {
     let house = House::with(&[(
         "tens",
