@@ -76,6 +76,8 @@ suite! {
     a_run_goes_on_where_an_earlier_one_came_to,
     a_run_that_ends_closes_what_was_open_in_it,
     an_end_that_no_runner_saw_is_told_once_where_there_is_a_thread,
+    an_instant_of_a_schedule_is_in_the_ledger_once,
+    a_firing_goes_from_its_row_to_its_end,
     runs_are_listed_by_each_filter_with_their_total,
     an_effect_is_stored_once_per_key,
     a_lane_keeps_its_order,
@@ -2332,6 +2334,203 @@ mod claims {
             event: None,
         };
         assert_eq!(house.0.effects_of(of).await.expect("read").len(), 1);
+    }
+
+    fn firing(cron: &str, minute: i64, state: FiringState) -> NewFiring {
+        NewFiring {
+            cron: cron.into(),
+            kind: FiringKind::Scheduled,
+            state,
+            scheduled_at: at(minute * 60),
+            due_at: at(minute * 60),
+            who: "cron".into(),
+            count: 1,
+            note: None,
+            seed: Uuid::from_u128(minute.unsigned_abs().into()),
+        }
+    }
+
+    fn stands(minute: i64, failures: u32) -> CronState {
+        CronState {
+            over: None,
+            cursor: Some(at(minute * 60)),
+            expression: "* * * * * UTC".into(),
+            failures,
+            alarms: [CronAlarm::Missed].into(),
+        }
+    }
+
+    pub(super) async fn an_instant_of_a_schedule_is_in_the_ledger_once(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let order = |cron: &str, minutes: &[i64]| RecordFirings {
+            cron: cron.into(),
+            firings: minutes
+                .iter()
+                .map(|minute| firing(cron, *minute, FiringState::Waiting))
+                .collect(),
+            state: stands(*minutes.last().expect("some"), 0),
+            effects: Vec::new(),
+            at: at(1),
+        };
+        let written = async |order| {
+            let places = house.0.record_firings(order).await.expect("written");
+            places.iter().map(Option::is_some).collect::<Vec<_>>()
+        };
+        assert_eq!(written(order("a", &[1, 2])).await, [true, true]);
+        assert_eq!(written(order("a", &[2, 3])).await, [false, true]);
+        assert_eq!(written(order("b", &[2])).await, [true]);
+        let states = house.0.cron_states(CronStates).await.expect("read");
+        assert_eq!(states.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(states["a"], stands(3, 0));
+        // Without a cursor, where it was stays.
+        let other = RecordFirings {
+            state: CronState {
+                cursor: None,
+                ..stands(0, 4)
+            },
+            firings: Vec::new(),
+            ..order("a", &[1])
+        };
+        house.0.record_firings(other).await.expect("written");
+        assert_eq!(house.0.cron_states(CronStates).await.expect("read")["a"], stands(3, 4));
+        let latest = house.0.latest_firings(LatestFirings).await.expect("read");
+        let minute = |firing: &CronFiring| (firing.scheduled_at - at(0)).num_minutes();
+        let latest: Vec<_> = latest
+            .iter()
+            .map(|firing| (firing.cron.as_str(), minute(firing)))
+            .collect();
+        assert_eq!(latest, [("a", 3), ("b", 2)]);
+        // Page by page, newest first.
+        let mut pages = Vec::new();
+        let mut before = None;
+        loop {
+            let order = ListFirings {
+                cron: Some("a".into()),
+                before,
+                limit: 2,
+            };
+            let page = house.0.list_firings(order).await.expect("read");
+            pages.push(page.items.iter().map(minute).collect::<Vec<_>>());
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages, [vec![3, 2], vec![1]]);
+        // What an operator says stands beside it, and goes without a trace.
+        let over = CronOverride {
+            enabled: Some(false),
+            schedule: None,
+            updated_at: at(5),
+            updated_by: "ann".into(),
+        };
+        for over in [Some(over), None] {
+            let order = OverrideCron {
+                cron: "b".into(),
+                over: over.clone(),
+            };
+            house.0.override_cron(order).await.expect("written");
+            assert_eq!(house.0.cron_states(CronStates).await.expect("read")["b"].over, over);
+        }
+    }
+
+    pub(super) async fn a_firing_goes_from_its_row_to_its_end(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let record = RecordFirings {
+            cron: "a".into(),
+            firings: vec![
+                firing("a", 1, FiringState::Waiting),
+                firing("a", 2, FiringState::Missed),
+            ],
+            state: stands(2, 0),
+            effects: Vec::new(),
+            at: at(1),
+        };
+        let seq = house.0.record_firings(record).await.expect("written")[0].expect("new");
+        let begin = BeginFiring {
+            firing: seq,
+            context: [("mode".to_owned(), "scan".into())].into_iter().collect(),
+            repos: vec![Some("acme/one".into()), None],
+            at: at(61),
+        };
+        for _ in 0..2 {
+            house.0.begin_firing(begin.clone()).await.expect("written");
+        }
+        house.opens(1, "build", "a#1", Overlap::Queue).await;
+        let settled = |n, state, run| TargetSettled {
+            n,
+            state,
+            run,
+            note: None,
+        };
+        let settle = SettleTargets {
+            firing: seq,
+            targets: vec![
+                settled(0, TargetState::Live, Some(run_id(1))),
+                settled(1, TargetState::Live, Some(run_id(99))),
+            ],
+        };
+        house.0.settle_targets(settle).await.expect("written");
+        // One run is at work, the other one is not there.
+        let ended = house.0.ended_targets(EndedTargets).await.expect("read");
+        assert_eq!(
+            ended.iter().map(|one| (one.n, one.status)).collect::<Vec<_>>(),
+            [(1, None)]
+        );
+        let cancel = EndRun {
+            run: run_id(1),
+            status: RunStatus::Cancelled,
+            error: "cancelled by ann".into(),
+            at: at(62),
+        };
+        house.0.end_run(cancel).await.expect("written");
+        let ended = house.0.ended_targets(EndedTargets).await.expect("read");
+        assert_eq!(ended.len(), 2);
+        assert_eq!(ended[0].error.as_deref(), Some("cancelled by ann"));
+        let settle = SettleTargets {
+            firing: seq,
+            targets: vec![
+                settled(0, TargetState::Failed, None),
+                settled(1, TargetState::Succeeded, None),
+            ],
+        };
+        house.0.settle_targets(settle).await.expect("written");
+        let open = house.0.open_firings(OpenFirings).await.expect("read");
+        assert_eq!(open.len(), 1, "what was missed is over");
+        assert_eq!(open[0].context["mode"], "scan");
+        assert_eq!(
+            (open[0].firing.total, open[0].firing.dispatched, open[0].firing.failed),
+            (2, 2, 1)
+        );
+        assert_eq!(open[0].targets[0].run, Some(run_id(1)));
+        for failures in [1, 9] {
+            let end = EndFiring {
+                firing: seq,
+                state: FiringState::Failed,
+                note: Some("1 of 2 failed".into()),
+                stands: stands(2, failures),
+                effects: Vec::new(),
+                at: at(70),
+            };
+            house.0.end_firing(end).await.expect("written");
+        }
+        assert!(house.0.open_firings(OpenFirings).await.expect("read").is_empty());
+        assert_eq!(
+            house.0.cron_states(CronStates).await.expect("read")["a"].failures,
+            1,
+            "it ends once"
+        );
+        let whole = house
+            .0
+            .read_firing(ReadFiring(seq))
+            .await
+            .expect("read")
+            .expect("there");
+        assert_eq!(
+            (whole.firing.state, whole.firing.ended_at),
+            (FiringState::Failed, Some(at(70)))
+        );
+        assert_eq!(house.0.read_firing(ReadFiring(FiringSeq(77))).await, Ok(None));
     }
 
     pub(super) async fn runs_are_listed_by_each_filter_with_their_total(ground: impl Ground) {
