@@ -58,16 +58,34 @@ impl Api {
         self.ask(Method::GET, path, None).await
     }
 
+    /// The same; repeated under the same key, it is carried out once.
+    pub(super) async fn post_once(&self, path: &str, body: &Value, key: &str) -> Result<Value, Failure> {
+        self.exchange(Method::POST, path, Some(body), Some(key)).await
+    }
+
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.ask(Method::POST, path, Some(body)).await
     }
 
     /// One exchange. An answer that is no success is a failure with the server's words.
     pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.exchange(method, path, body, None).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value, Failure> {
         let bearer = self.token.as_ref().map(|token| format!("Bearer {}", token.expose()));
         let mut headers = vec![("content-type", "application/json")];
         if let Some(bearer) = &bearer {
             headers.push(("authorization", bearer));
+        }
+        if let Some(key) = key {
+            headers.push(("idempotency-key", key));
         }
         let body = body.map(|body| body.to_string().into_bytes());
         let answer = call(&self.client, method, &self.base, path, &headers, body).await?;
@@ -136,7 +154,8 @@ pub(super) fn table(rows: &Value, columns: &[(&str, &str)], nothing: &str) -> St
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        // Words from outside move no cursor and colour nothing.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
         other => other.to_string(),

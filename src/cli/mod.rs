@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 mod crons;
 mod deliveries;
+mod desk;
 pub mod fixtures;
 mod login;
 mod mcp;
@@ -14,6 +15,7 @@ mod notify;
 mod send;
 mod serve;
 mod slack;
+mod start;
 mod tokens;
 mod webhooks;
 
@@ -69,6 +71,38 @@ enum Command {
     /// Sign in: turn the password into a token and keep it for the other commands
     #[command(after_help = "Examples:\n  firstlight login\n  firstlight login --scope read --print < password.txt")]
     Login(login::LoginArgs),
+    /// Start a workflow
+    #[command(
+        after_help = "Examples:\n  firstlight run repo-health --repo acme/site --wait\n  firstlight run build --repo acme/site --issue 7 -c branch=next"
+    )]
+    Run(start::RunArgs),
+    /// Work on an issue and open a pull request
+    #[command(after_help = "Example:\n  firstlight build acme/site#7 --wait")]
+    Build(start::AboutArgs),
+    /// Triage an issue (also without the word: firstlight acme/site#7)
+    #[command(after_help = "Example:\n  firstlight triage acme/site#7")]
+    Triage(start::AboutArgs),
+    /// Review a pull request (also without the word: firstlight https://github.com/acme/site/pull/12)
+    #[command(after_help = "Example:\n  firstlight review https://github.com/acme/site/pull/12")]
+    Review(start::AboutArgs),
+    /// Report on the health of repositories
+    #[command(after_help = "Example:\n  firstlight health acme/site acme/docs")]
+    Health(start::ReposArgs),
+    /// Look for security problems in repositories
+    #[command(after_help = "Example:\n  firstlight security acme/site --wait")]
+    Security(start::ReposArgs),
+    /// Runs: what is under way and what was done
+    #[command(subcommand, after_help = "Example:\n  firstlight runs list --status active")]
+    Runs(desk::RunsCommand),
+    /// Questions that wait for somebody's answer
+    #[command(subcommand, after_help = "Example:\n  firstlight approvals list")]
+    Approvals(desk::ApprovalsCommand),
+    /// Events: what came in, and what became of it
+    #[command(subcommand, after_help = "Example:\n  firstlight events list --repo acme/site")]
+    Events(desk::EventsCommand),
+    /// Workflows: what can be started
+    #[command(subcommand, after_help = "Example:\n  firstlight workflows list")]
+    Workflows(desk::WorkflowsCommand),
     /// Tokens for programs and agents: make, list and revoke them
     #[command(subcommand, after_help = "Example:\n  firstlight tokens create ci --scope operate")]
     Tokens(tokens::TokensCommand),
@@ -120,6 +154,9 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
+    /// An issue or a pull request by its name or URL
+    #[command(external_subcommand)]
+    Bare(Vec<String>),
 }
 
 impl Global {
@@ -157,6 +194,17 @@ pub fn main() -> ExitCode {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
         Command::Login(args) => login::run(&args, &sources),
+        Command::Run(args) => start::run(&args, &sources),
+        Command::Build(args) => start::build(&args, &sources),
+        Command::Triage(args) => start::triage(&args, &sources),
+        Command::Review(args) => start::review(&args, &sources),
+        Command::Health(args) => start::scan(&args, &sources, "repo-health"),
+        Command::Security(args) => start::scan(&args, &sources, "security-review"),
+        Command::Bare(words) => start::bare(&words, &sources),
+        Command::Runs(command) => desk::runs(&command, &sources),
+        Command::Approvals(command) => desk::approvals(&command, &sources),
+        Command::Events(command) => desk::events(&command, &sources),
+        Command::Workflows(command) => desk::workflows(&command, &sources),
         Command::Tokens(command) => tokens::run(&command, &sources),
         Command::Webhooks(command) => webhooks::run(&command, &sources),
         Command::Crons(command) => crons::run(&command, &sources),
@@ -181,6 +229,8 @@ pub mod exit {
     pub const RUNTIME: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
+    /// A run that was waited for waits itself, for somebody's answer.
+    pub const WAITS: u8 = 3;
     /// What a person wrote into settings or workflows is wrong (`EX_CONFIG` of sysexits.h).
     pub const CONFIGURATION: u8 = 78;
 }

@@ -3,6 +3,7 @@
 mod admin_api;
 mod auth;
 mod chat;
+mod cli;
 mod crons;
 mod dashboard;
 mod deliveries;
