@@ -211,6 +211,9 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/deliveries/{id}", web::get().to(dashboard::deliveries::one))
                 .route("/webhooks", web::get().to(dashboard::webhooks::list))
                 .route("/notifications", web::get().to(dashboard::notifications::list))
+                .route("/crons", web::get().to(dashboard::crons::list))
+                .route("/crons/{name}", web::get().to(dashboard::crons::one))
+                .route("/audit", web::get().to(dashboard::audit::list))
                 .default_service(web::to(dashboard::lost)),
         )
         .default_service(web::to(nothing_here));

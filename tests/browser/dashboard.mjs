@@ -85,6 +85,8 @@ test("no page has a fault that axe finds, is too wide, or makes the browser comp
     const pages = {
         overview: "/admin/", runs: "/admin/runs", run: `/admin/runs/${runs.release}`, "run-failed": `/admin/runs/${runs.broken}`,
         "run-noisy": `/admin/runs/${runs.noisy}`, events: "/admin/events", event: "/admin/events/d-hostile", approvals: "/admin/approvals",
+        crons: "/admin/crons", cron: "/admin/crons/weekly-health-report", audit: "/admin/audit", deliveries: "/admin/deliveries",
+        webhooks: "/admin/webhooks", notifications: "/admin/notifications",
         approval: `/admin/approvals/${approvals[0].id}`, workflows: "/admin/workflows", workflow: "/admin/workflows/build",
         "workflow-graph": "/admin/workflows/release", "nothing-here": "/admin/nowhere", "none-like-this": "/admin/runs?repo=nobody/nothing",
     };
@@ -278,6 +280,20 @@ test("the chosen theme stays, and is there at the first paint", async () => {
     assert.equal(await page.getAttribute("html", "data-theme"), "dark");
     assert.equal(await ground(), after);
     await leave(page);
+});
+
+test("a schedule is edited with a wrong, then a right expression", async () => {
+    const page = await visit("/admin/crons/weekly-health-report");
+    await page.fill("#schedule", "61 * * * *");
+    await page.waitForSelector("#schedule[aria-invalid=true]");
+    await page.click("form button.primary");
+    await page.waitForFunction(() => document.querySelector("form .trouble").textContent.includes("invalid schedule"));
+    await page.fill("#schedule", "30 9 * * MON-FRI");
+    await page.waitForFunction(() => document.querySelector("#schedule-preview").textContent.includes("T09:30:00"));
+    await page.click("form button.primary");
+    await page.waitForFunction(() => document.querySelector("#cron").textContent.includes("30 9 * * MON-FRI"));
+    const { cron } = await service.api("/admin/api/crons/weekly-health-report");
+    assert.equal(cron.schedule, "30 9 * * MON-FRI");
 });
 
 test("on a phone the pages are behind a button", async () => {

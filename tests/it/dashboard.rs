@@ -257,6 +257,46 @@ async fn a_workflow_is_shown_with_its_picture_its_file_and_a_form() {
 }
 
 #[actix_rt::test]
+async fn schedules_show_what_comes_and_what_was_and_the_audit_log_who_did_it() {
+    let app = TestApp::start_with(&[("MANAGED_REPOS", "acme/site")], "").await;
+    let token = app.login().await;
+    let list = page(&app, "/admin/crons").await.text;
+    for words in ["weekly-health-report", "0 9 * * 1", "webhooks are on"] {
+        assert!(list.contains(words), "{words}: {list}");
+    }
+    let empty = page(&app, "/admin/crons/weekly-health-report").await.text;
+    assert!(
+        empty.contains("It has not fired yet") && empty.contains("data-preview=\"/admin/api/crons/preview\""),
+        "{empty}"
+    );
+    let run = app
+        .post("/admin/api/crons/weekly-health-report/run", Some(&token), &json!({}))
+        .await;
+    assert_eq!(run.status, 202);
+    let preview = app
+        .post(
+            "/admin/api/crons/preview",
+            Some(&token),
+            &json!({ "schedule": "@daily" }),
+        )
+        .await;
+    assert_eq!(preview.status, 200);
+    app.settle().await;
+    let shown = page(&app, "/admin/crons/weekly-health-report").await.text;
+    assert!(
+        shown.contains("The last 1 firings: 1 done") && shown.contains("manual"),
+        "{shown}"
+    );
+    let audit = page(&app, "/admin/audit?action=cron+run").await.text;
+    assert!(
+        audit.contains("weekly-health-report") && !audit.contains("preview"),
+        "{audit}"
+    );
+    assert_eq!(app.get("/admin/crons/nobody", Some(&token)).await.status, 404);
+    app.finish().await;
+}
+
+#[actix_rt::test]
 async fn unsigned_webhooks_are_warned_of() {
     let app = TestApp::start_with(&[("WEBHOOK_SECRET", "")], "").await;
     assert!(page(&app, "/admin/").await.text.contains("Webhooks are not verified."));

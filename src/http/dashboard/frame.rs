@@ -62,9 +62,11 @@ pub(crate) enum Section {
     Runs,
     Events,
     Workflows,
+    Crons,
     Deliveries,
     Webhooks,
     Notifications,
+    Audit,
     /// A page that is in no part: the navigation marks none.
     Elsewhere,
 }
@@ -128,6 +130,16 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
         ],
     ),
     (
+        "By itself",
+        &[Entry {
+            section: Section::Crons,
+            name: "Schedules",
+            path: "/admin/crons",
+            key: 'c',
+            icon: "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15Zm0 3.5v4.2l2.8 1.8",
+        }],
+    ),
+    (
         "Going out",
         &[
             Entry {
@@ -152,6 +164,16 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 icon: "M5 14V9a5 5 0 0 1 10 0v5l1.5 1.5h-13L5 14Zm3.5 3h3",
             },
         ],
+    ),
+    (
+        "The house",
+        &[Entry {
+            section: Section::Audit,
+            name: "Audit",
+            path: "/admin/audit",
+            key: 'u',
+            icon: "M5 3h7l3 3v11H5ZM7.5 9h5M7.5 12h5",
+        }],
     ),
 ];
 

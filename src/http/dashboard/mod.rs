@@ -25,6 +25,8 @@
 
 pub(crate) mod approvals;
 mod assets;
+pub(crate) mod audit;
+pub(crate) mod crons;
 pub(crate) mod deliveries;
 pub(crate) mod events;
 mod frame;

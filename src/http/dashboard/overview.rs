@@ -193,7 +193,7 @@ fn needs(visit: &Visit, matters: &Matters) -> Markup {
                         li {
                             (parts::badge(Tone::Bad, "failing schedule"))
                             span.grow {
-                                a href=(visit.url("/admin/crons")) { (parts::foreign(&cron.name)) }
+                                a href=(visit.url(&format!("/admin/crons/{}", cron.name))) { (parts::foreign(&cron.name)) }
                                 " " span.quiet { "failed " (cron.recent_failures) "× in a row" }
                             }
                             @if let Some(at) = cron.last_run { (parts::time(at)) }
