@@ -15,8 +15,16 @@ const CRONS: &str = "/admin/api/crons";
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum CronsCommand {
     /// List them with their next and last firing
-    #[command(after_help = "Example:\n  firstlight crons list --json")]
-    List(Output),
+    #[command(
+        after_help = "Examples:\n  firstlight crons list --json\n  firstlight crons list --zone America/New_York"
+    )]
+    List {
+        /// Show the next firings by the clock of this zone: a name such as Europe/Berlin, or local for the server's [default: each schedule's own]
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show when one fires next, by the clock of its zone, and why not at its written time where that is so
     #[command(after_help = "Example:\n  firstlight crons next weekly-health-report")]
     Next(One),
@@ -76,7 +84,14 @@ impl One {
 
 pub(super) fn run(command: &CronsCommand, sources: &Sources) -> ExitCode {
     match command {
-        CronsCommand::List(output) => ask(sources, *output, async |api| api.get(CRONS).await, listed),
+        CronsCommand::List { zone, output } => {
+            let mut path = CRONS.to_owned();
+            if let Some(zone) = zone {
+                let zone: String = url::form_urlencoded::byte_serialize(zone.as_bytes()).collect();
+                path = format!("{CRONS}?timezone={zone}");
+            }
+            ask(sources, *output, async |api| api.get(&path).await, listed)
+        }
         CronsCommand::Next(one) => ask(
             sources,
             one.output,

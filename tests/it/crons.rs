@@ -564,6 +564,31 @@ async fn the_shipped_schedules_show_their_times_and_those_that_poll_are_not_regi
     let reason = crons["triage-new-issues"]["reason"].as_str().expect("a reason");
     assert!(reason.contains("webhooks are on"), "{reason}");
     assert_eq!(crons["weekly-health-report"]["context"]["repos"], json!(["acme/one"]));
+    // By the clock of whoever reads.
+    for (zone, next) in [
+        ("America/New_York", "2026-01-05T04:00:00-05:00"),
+        ("Asia/Kathmandu", "2026-01-05T14:45:00+05:45"),
+        ("UTC", "2026-01-05T09:00:00+00:00"),
+    ] {
+        let list = house.app.read(&format!("/admin/api/crons?timezone={zone}")).await;
+        let crons = list["crons"].as_array().expect("a list");
+        let report = crons
+            .iter()
+            .find(|cron| cron["name"] == "weekly-health-report")
+            .expect("shipped");
+        assert_eq!(report["nextLocal"], next, "{zone}");
+    }
+    let token = house.app.login().await;
+    let wrong = house
+        .app
+        .get("/admin/api/crons?timezone=Europe/Berlim", Some(&token))
+        .await;
+    assert_eq!(wrong.status, 400);
+    assert!(
+        wrong.text.contains("did you mean \\\"Europe/Berlin\\\""),
+        "{}",
+        wrong.text
+    );
     let detail = house.app.read("/admin/api/crons/weekly-health-report").await;
     assert_eq!(detail["next"].as_array().map(Vec::len), Some(10));
     house.app.finish().await;
@@ -740,6 +765,7 @@ fn a_process_that_is_killed_after_the_row_fires_it_once() {
     assert!(list["crons"].as_array().is_some_and(|crons| crons.len() >= 5));
     for (args, words) in [
         (&["crons", "list"][..], "yearly"),
+        (&["crons", "list", "--zone", "Asia/Kathmandu"], "+05:45"),
         (&["crons", "next", "yearly"], "-01-01T00:00:00"),
         (&["crons", "toggle", "yearly", "--off"], "yearly is off"),
         (

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::cron::{Firing, Schedule};
+use actors::cron::{Firing, Schedule, Zone};
 use actors::domain::CronView;
 use actors::messages::cron::{ChangeCron, CronChange, FireCron, ListCrons, NotChanged, NotFired};
 use actors::messages::store::{ListFirings, ReadFiring};
@@ -40,15 +40,38 @@ impl From<NotFired> for Problem {
     }
 }
 
-/// `{crons, mistakes}`: by name; `mistakes` are those of every changed file that was refused.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CronsQuery {
+    timezone: Option<String>,
+}
+
+/// `?timezone` → `{crons, mistakes}`: by name; `mistakes` are those of every changed file that was refused. `nextLocal` is by the
+/// clock of the schedule's own zone, or of the one that is asked for: a name of the IANA database, or `local` for the server's.
 #[utoipa::path(
     get,
     path = "/admin/api/crons",
     tag = "crons",
+    params(("timezone" = Option<String>, Query)),
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
-pub(crate) async fn list(doors: Data<HttpDoors>) -> Result<HttpResponse, Problem> {
-    let list = doors.crons.list.send(ListCrons).await??;
+pub(crate) async fn list(
+    query: Result<Query<CronsQuery>, actix_web::Error>,
+    doors: Data<HttpDoors>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let zone = query
+        .timezone
+        .as_deref()
+        .filter(|zone| !zone.is_empty())
+        .map(Zone::parse)
+        .transpose();
+    let zone = zone.map_err(|error| Problem::bad_request(format!("timezone: {error}")))?;
+    let mut list = doors.crons.list.send(ListCrons).await??;
+    if let Some(zone) = zone {
+        for cron in &mut list.crons {
+            cron.next_local = cron.next_run.map(|next| zone.show(next));
+        }
+    }
     let mistakes: Vec<Value> = list.refused.iter().map(super::workflows::told).collect();
     Ok(HttpResponse::Ok().json(json!({ "crons": list.crons, "mistakes": mistakes })))
 }
