@@ -359,6 +359,8 @@ fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) ->
         dispatch: front.dispatch.clone(),
         start_run: front.start_run.clone(),
         decide: store.clone().recipient(),
+        crons: front.crons.list.clone(),
+        fire: front.crons.fire.clone(),
     };
     doors::of(
         &front.state,
