@@ -111,7 +111,13 @@ pub(super) async fn to_the_end(
         let mut reads = BTreeMap::new();
         let run = loop {
             let run = patient.run(id).await?;
-            tell(&mut patient, id, &run, telling, &mut reads).await?;
+            // Which run it is need not be said of the only one.
+            let label = if ids.len() > 1 {
+                format!("{id}  ")
+            } else {
+                String::new()
+            };
+            tell(&mut patient, (id, &label), &run, telling, &mut reads).await?;
             if !goes_on(&run) {
                 break run;
             }
@@ -198,7 +204,7 @@ pub(super) async fn logs(
 
 async fn tell(
     patient: &mut Patient<'_>,
-    id: &str,
+    (id, label): (&str, &str),
     run: &Value,
     telling: Telling,
     reads: &mut BTreeMap<String, Read>,
@@ -210,7 +216,7 @@ async fn tell(
             let over = status != "running";
             advance(patient, id, &name, read, over, |line| {
                 let dim = Style::new().dimmed();
-                anstream::eprintln!("{id}  {dim}{name} |{dim:#} {}", shown(line));
+                anstream::eprintln!("{label}{dim}{name} |{dim:#} {}", shown(line));
                 true
             })
             .await?;
@@ -218,7 +224,7 @@ async fn tell(
         if news {
             if telling.phases {
                 let style = style(&status);
-                anstream::eprintln!("{id}  {name}: {style}{status}{style:#}");
+                anstream::eprintln!("{label}{name}: {style}{status}{style:#}");
             }
             read.status = status;
         }
@@ -315,7 +321,7 @@ fn style(status: &str) -> Style {
     let colour = match status {
         "succeeded" => AnsiColor::Green,
         "failed" | "cancelled" => AnsiColor::Red,
-        "paused" | "waiting" => AnsiColor::Yellow,
+        "paused" | "waiting_approval" => AnsiColor::Yellow,
         "running" => AnsiColor::Cyan,
         _ => return Style::new(),
     };
