@@ -344,7 +344,14 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         stations: front
             .stations
             .iter()
-            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .map(|station| {
+                (
+                    station.name,
+                    station.capacity,
+                    station.quiet.clone(),
+                    station.ping.clone(),
+                )
+            })
             .collect(),
         replay: store.clone().recipient(),
         executions: store.clone().recipient(),
@@ -363,6 +370,8 @@ fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) ->
         dispatch: front.dispatch.clone(),
         start_run: front.start_run.clone(),
         decide: store.clone().recipient(),
+        crons: front.crons.list.clone(),
+        fire: front.crons.fire.clone(),
     };
     doors::of(
         &front.state,

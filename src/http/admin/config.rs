@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use actors::messages::house::AwaitQuiet;
+use actors::messages::house::{AwaitQuiet, Ping};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -28,10 +28,11 @@ pub(crate) async fn show(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(&shared.config)
 }
 
-/// `{since, actors: [{name, state, mailbox: {capacity}, handled, perMinute}]}`. `state` is `idle`, `busy` (something is in
+/// `{since, actors: [{name, state, mailbox: {capacity, waitedMs}, handled, perMinute}]}`. `state` is `idle`, `busy` (something is in
 /// hand) or `gone`; `handled` counts what was finished since the service started (`since`), and is null while the actor is
 /// busy; `perMinute` is that of the last minutes in which somebody looked. An actor that falls is not started again alone:
-/// the service stops, and its next start takes everything up.
+/// the service stops, and its next start takes everything up. `waitedMs` is how long a message waited in the mailbox just now,
+/// null where that was longer than 100 ms.
 #[utoipa::path(
     get,
     path = "/admin/api/actors",
@@ -44,7 +45,7 @@ pub(crate) async fn actors(shared: Data<HttpShared>, doors: Data<HttpDoors>) -> 
         .iter()
         .map(|actor| {
             json!({
-                "name": actor.name, "state": actor.state.as_str(), "mailbox": { "capacity": actor.capacity },
+                "name": actor.name, "state": actor.state.as_str(), "mailbox": { "capacity": actor.capacity, "waitedMs": actor.waited_ms },
                 "handled": actor.handled, "perMinute": actor.per_minute,
             })
         })
@@ -82,26 +83,48 @@ pub(crate) struct ActorNow {
     pub(crate) handled: Option<u64>,
     /// The same by the minute, lately.
     pub(crate) per_minute: Option<f64>,
+    /// How long a message waits for it now, in ms; longer than anybody had patience for where it is not known.
+    pub(crate) waited_ms: Option<f64>,
 }
 
 /// Asks every actor that works for the whole house.
 pub(crate) async fn look(shared: &HttpShared, doors: &HttpDoors) -> Vec<ActorNow> {
-    let asked = doors.desk.stations.iter().map(|(name, capacity, quiet)| {
-        let patience = shared.clock.sleep(PATIENCE);
+    let clock = &shared.clock;
+    let asked = doors.desk.stations.iter().map(|(name, capacity, quiet, ping)| {
+        let (patience, asked_at) = (clock.sleep(PATIENCE), clock.now());
         async move {
-            let (state, handled) = tokio::select! {
-                answer = quiet.send(AwaitQuiet) => match answer {
+            let waited = async {
+                ping.send(Ping).await.ok()?;
+                (clock.now() - asked_at).num_microseconds()
+            };
+            let state = async {
+                match quiet.send(AwaitQuiet).await {
                     Ok(handled) => (Doing::Nothing, Some(handled)),
                     Err(_) => (Doing::Gone, None),
-                },
-                () = patience => (Doing::Work, None),
+                }
             };
+            tokio::pin!(patience, waited, state);
+            // Who is at work answers the first soon all the same, unless many messages wait before it.
+            let (mut waited_us, mut seen) = (None, None);
+            let (state, handled) = loop {
+                tokio::select! {
+                    us = &mut waited, if waited_us.is_none() => waited_us = Some(us),
+                    answer = &mut state, if seen.is_none() => seen = Some(answer),
+                    () = &mut patience => break seen.unwrap_or((Doing::Work, None)),
+                }
+                if let (Some(_), Some(seen)) = (waited_us, seen) {
+                    break seen;
+                }
+            };
+            #[expect(clippy::cast_precision_loss, reason = "a wait is for eyes")]
+            let waited_ms = waited_us.flatten().map(|us| us.max(0) as f64 / 1_000.0);
             ActorNow {
                 name,
                 state,
                 capacity: *capacity,
                 handled,
                 per_minute: None,
+                waited_ms,
             }
         }
     });
@@ -180,6 +203,7 @@ mod tests {
                 capacity: 1,
                 handled,
                 per_minute: None,
+                waited_ms: None,
             }];
             looks.compare(&mut seen, start + TimeDelta::seconds(second));
             seen[0].per_minute

@@ -3,7 +3,7 @@
 use actix::Recipient;
 use actors::messages::dispatch::{EventArrived, TryRoute};
 use actors::messages::github::TryDelivery;
-use actors::messages::house::AwaitQuiet;
+use actors::messages::house::{AwaitQuiet, Ping};
 use actors::messages::library::ReadPrompts;
 use actors::messages::runs::{KillProcess, ReadProcesses};
 use actors::messages::store::{
@@ -18,8 +18,9 @@ pub(crate) struct Desk {
     pub(crate) prompts: Recipient<ReadPrompts>,
     pub(crate) processes: Recipient<ReadProcesses>,
     pub(crate) kill: Recipient<KillProcess>,
-    /// Every actor that works for the whole house: its name, how many messages may wait for it, and whom to ask.
-    pub(crate) stations: Vec<(&'static str, usize, Recipient<AwaitQuiet>)>,
+    /// Every actor that works for the whole house: its name, how many messages may wait for it, and whom to ask what it has in
+    /// hand and how long a message waits.
+    pub(crate) stations: Vec<(&'static str, usize, Recipient<AwaitQuiet>, Recipient<Ping>)>,
     pub(crate) replay: Recipient<ReplayEvent>,
     pub(crate) executions: Recipient<ListExecutions>,
     pub(crate) run_workflows: Recipient<RunWorkflows>,
