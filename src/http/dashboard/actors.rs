@@ -17,9 +17,9 @@ use crate::http::problem::Problem;
 const CATALOGUE: &str = include_str!("../../../actors/README.md");
 
 const SIZES: Sizes = Sizes {
-    wide: 152.0,
+    wide: 166.0,
     tall: 58.0,
-    gap_x: 36.0,
+    gap_x: 34.0,
     gap_y: 16.0,
 };
 
