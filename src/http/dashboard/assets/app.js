@@ -253,11 +253,14 @@ function exchange(fresh, wanted) {
         const next = fresh.getElementById(part.id);
         const text = next?.innerHTML;
         if (!next || text === sent.get(part)) continue;
+        // What comes once is looked after by its own module from then on.
+        if (part.dataset.once !== undefined && part.childElementCount > 0) continue;
         const kept = keptOf(part);
         part.replaceChildren(...next.childNodes);
         sent.set(part, text);
         putBack(part, kept);
         showTimes(part);
+        bring(part);
         part.dispatchEvent(new CustomEvent("fresh", { bubbles: true }));
     }
 }
@@ -404,9 +407,10 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => $$(".filters [disabled]").forEach((field) => { field.disabled = false; }));
 
 // Further modules of one page: `data-module` names the address.
-for (const element of $$("[data-module]")) {
-    import(element.dataset.module).then((module) => module.default(element));
+function bring(within = document) {
+    for (const element of $$("[data-module]", within)) import(element.dataset.module).then((module) => module.default(element));
 }
+bring();
 
 // What no change tells of is asked for now and then, as long as somebody looks.
 for (const part of $$("[data-every]")) {
