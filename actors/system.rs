@@ -14,7 +14,7 @@ use crate::house::{Bells, Knock, Nudges};
 use crate::library::{Librarian, LibraryRules};
 use crate::messages::cron::{ChangeCron, FireCron, ListCrons};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, RetryRun, TryRoute};
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::integrations::{
     AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks,
     PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
@@ -158,6 +158,22 @@ pub struct Station {
     pub capacity: usize,
     /// Answered when it has nothing in hand.
     pub quiet: Recipient<AwaitQuiet>,
+    /// Answered when its turn has come.
+    pub ping: Recipient<Ping>,
+}
+
+impl Station {
+    fn of<A>(name: &'static str, capacity: usize, actor: &Addr<A>) -> Self
+    where
+        A: Actor<Context = Context<A>> + Handler<AwaitQuiet> + Handler<Ping>,
+    {
+        Self {
+            name,
+            capacity,
+            quiet: actor.clone().recipient(),
+            ping: actor.clone().recipient(),
+        }
+    }
 }
 
 /// The running actors, by their doors.
@@ -372,28 +388,19 @@ impl System {
     }
 
     fn stations(&self) -> Vec<Station> {
-        let station = |name, capacity, quiet| Station { name, capacity, quiet };
         let mut all = vec![
-            station("librarian", Librarian::CAPACITY, self.librarian.clone().recipient()),
-            station("dispatcher", Dispatcher::CAPACITY, self.dispatcher.clone().recipient()),
-            station(
-                "run supervisor",
-                RunSupervisor::CAPACITY,
-                self.supervisor.clone().recipient(),
-            ),
-            station("gate keeper", GateKeeper::CAPACITY, self.keeper.clone().recipient()),
-            station("cron ticker", CronTicker::CAPACITY, self.ticker.clone().recipient()),
-            station(
-                "delivery retrier",
-                DeliveryRetrier::CAPACITY,
-                self.retrier.clone().recipient(),
-            ),
-            station("git committer", GitCommitter::CAPACITY, self.git.clone().recipient()),
-            station("state writer", StateWriter::CAPACITY, self.state.clone().recipient()),
+            Station::of("librarian", Librarian::CAPACITY, &self.librarian),
+            Station::of("dispatcher", Dispatcher::CAPACITY, &self.dispatcher),
+            Station::of("run supervisor", RunSupervisor::CAPACITY, &self.supervisor),
+            Station::of("gate keeper", GateKeeper::CAPACITY, &self.keeper),
+            Station::of("cron ticker", CronTicker::CAPACITY, &self.ticker),
+            Station::of("delivery retrier", DeliveryRetrier::CAPACITY, &self.retrier),
+            Station::of("git committer", GitCommitter::CAPACITY, &self.git),
+            Station::of("state writer", StateWriter::CAPACITY, &self.state),
         ];
         let names = ["replier", "slack replier"];
         let repliers = names.into_iter().zip(&self.repliers);
-        all.extend(repliers.map(|(name, replier)| station(name, Replier::CAPACITY, replier.clone().recipient())));
+        all.extend(repliers.map(|(name, replier)| Station::of(name, Replier::CAPACITY, replier)));
         all
     }
 

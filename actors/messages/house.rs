@@ -10,6 +10,14 @@ use actix::prelude::*;
 #[rtype(result = "u64")]
 pub struct AwaitQuiet;
 
+/// Asks an actor to answer when it comes to this message, whatever it has in hand: so long does a message wait in its mailbox now.
+///
+/// Sender: API, dashboard. Handler: dispatcher, librarian, run supervisor, gate keeper, cron ticker, replier, delivery retrier, git committer, state writer.
+/// Answer: nothing.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Ping;
+
 /// Tells an actor to begin nothing new and to answer when what it has in hand is done or safely put down.
 ///
 /// Sender: boot, on SIGINT and SIGTERM; the run supervisor, to its runners. Handler: dispatcher, librarian, run supervisor, gate keeper, cron ticker, runner, replier, delivery retrier, git committer, state writer.
