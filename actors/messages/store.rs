@@ -101,9 +101,15 @@ pub struct EndSessions(pub SessionsToEnd);
 /// List conversations, newest first, and count those that go on.
 ///
 /// Sender: API, dashboard. Handler: the store. Answer: a page, and how many go on in all.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<ChatSession>, u64)>")]
 pub struct ListSessions {
+    /// Only those that go on.
+    pub live_only: bool,
+    /// Only with this person, by the id at the platform.
+    pub user: Option<String>,
+    /// Only in this channel, by its id.
+    pub channel: Option<String>,
     /// One in which nothing was said since this instant is over.
     pub live_since: DateTime<Utc>,
     /// Only before this position.

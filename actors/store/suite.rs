@@ -1365,6 +1365,9 @@ mod claims {
         }
         house.hears("m-4", "U1", 1, 60).await;
         let list = |before| ListSessions {
+            live_only: false,
+            user: None,
+            channel: None,
             live_since: at(3),
             before,
             limit: 2,
@@ -1379,6 +1382,20 @@ mod claims {
         let (rest, _) = house.0.list_sessions(list(first.next)).await.expect("listed");
         assert_eq!((rest.items.len(), rest.next), (1, None));
         assert_eq!((rest.items[0].id, rest.items[0].last_activity_at), (session(1), at(60)));
+        assert_eq!(rest.items[0].last_said.as_deref(), Some("m-4 said"));
+        assert!(rest.items[0].person.is_some());
+        let narrowed = async |live_only, user: Option<&str>| -> Vec<String> {
+            let order = ListSessions {
+                live_only,
+                user: user.map(str::to_owned),
+                ..list(None)
+            };
+            let (page, _) = house.0.list_sessions(order).await.expect("listed");
+            page.items.into_iter().map(|one| one.user).collect()
+        };
+        assert_eq!(narrowed(true, None).await, ["U3", "U1"]);
+        assert_eq!(narrowed(false, Some("U2")).await, ["U2"]);
+        assert!(narrowed(true, Some("U2")).await.is_empty());
         let one = |n| ReadSession {
             id: session(n),
             live_since: at(0),
@@ -1403,6 +1420,7 @@ mod claims {
             let lines = house.0.read_lines(order).await.expect("read");
             lines
                 .into_iter()
+                .inspect(|said| assert!(said.event.is_some() && said.run.is_none(), "{said:?}"))
                 .map(|said| (said.seq, said.line.text))
                 .collect::<Vec<_>>()
         };

@@ -8,7 +8,6 @@ pub mod config;
 mod crons;
 mod deliveries;
 mod desk;
-pub mod fixtures;
 mod follow;
 mod house;
 mod login;

@@ -213,6 +213,17 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/notifications", web::get().to(dashboard::notifications::list))
                 .route("/crons", web::get().to(dashboard::crons::list))
                 .route("/crons/{name}", web::get().to(dashboard::crons::one))
+                .route("/chats", web::get().to(dashboard::chats::list))
+                .route("/chats/{id}", web::get().to(dashboard::chats::one))
+                .service(
+                    web::resource("/playground")
+                        .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
+                        .route(web::get().to(dashboard::playground::show))
+                        .route(web::post().to(dashboard::playground::look)),
+                )
+                .route("/actors", web::get().to(dashboard::actors::show))
+                .route("/settings", web::get().to(dashboard::settings::show))
+                .route("/settings/tokens", web::get().to(dashboard::settings::tokens))
                 .route("/audit", web::get().to(dashboard::audit::list))
                 .default_service(web::to(dashboard::lost)),
         )

@@ -30,7 +30,8 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::admin::Desk;
+use super::admin::config::Looks;
+use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
@@ -72,6 +73,8 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// What actors had done when somebody looked.
+    pub(crate) looks: Looks,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -106,6 +109,7 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            looks: Looks::new(clock.now()),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -340,7 +344,12 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         stations: front
             .stations
             .iter()
-            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .map(|station| Station {
+                name: station.name,
+                capacity: station.capacity,
+                quiet: station.quiet.clone(),
+                ping: station.ping.clone(),
+            })
             .collect(),
         replay: store.clone().recipient(),
         executions: store.clone().recipient(),

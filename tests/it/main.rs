@@ -6,6 +6,7 @@ mod chat;
 mod cli;
 mod crons;
 mod dashboard;
+mod dashboard_desk;
 mod deliveries;
 mod demo;
 mod gates;

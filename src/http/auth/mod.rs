@@ -256,7 +256,7 @@ pub(crate) struct Caller {
     /// When they have to sign in again.
     pub(crate) expires: DateTime<Utc>,
     /// Of their token; empty in one that names none.
-    id: String,
+    pub(crate) id: String,
     /// Whether a browser sent it by itself.
     by_cookie: bool,
 }

@@ -152,6 +152,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
     }
     let title = format!("{} · {}", event.envelope.kind, event.envelope.sender);
     let replay = html! {
+        a.button href=(visit.url(&format!("/admin/playground?id={}#verdict", path_part(&id)))) { "Try it in the playground" }
         @if visit.may_change() {
             @if event.state == EventState::Quarantined {
                 (parts::act(&Act {

@@ -22,6 +22,7 @@ use super::{assets, parts};
 use crate::http::auth;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::tools::Scope;
 
 /// Nothing but our own files, no script or style in the page, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -40,6 +41,10 @@ pub(crate) struct Viewer {
     pub(crate) who: String,
     /// Whether changes are allowed; the API is the judge of it, the page only leaves out what would be refused.
     pub(crate) may_change: bool,
+    /// Whether tokens may be made and taken back.
+    pub(crate) may_rule: bool,
+    /// Of the token or the session.
+    pub(crate) token: String,
     /// What a change has to bring along where the browser does not say where it comes from.
     pub(crate) csrf: String,
 }
@@ -48,7 +53,9 @@ pub(crate) struct Viewer {
 pub(super) fn viewer(request: &HttpRequest, shared: &HttpShared) -> Option<Viewer> {
     let caller = auth::session_of(request)?;
     Some(Viewer {
-        may_change: caller.scope != crate::tools::Scope::Read,
+        may_change: caller.scope != Scope::Read,
+        may_rule: caller.scope == Scope::Admin,
+        token: caller.id.clone(),
         csrf: auth::csrf_token(shared, &caller),
         who: caller.who,
     })
@@ -61,11 +68,15 @@ pub(crate) enum Section {
     Approvals,
     Runs,
     Events,
+    Chats,
     Workflows,
+    Playground,
     Crons,
     Deliveries,
     Webhooks,
     Notifications,
+    Actors,
+    Settings,
     Audit,
     /// A page that is in no part: the navigation marks none.
     Elsewhere,
@@ -121,11 +132,25 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 icon: "M11 3 5 11.5h5L9 17l6-8.5h-5Z",
             },
             Entry {
+                section: Section::Chats,
+                name: "Conversations",
+                path: "/admin/chats",
+                key: 't',
+                icon: "M3.5 4.5h13v9H9L5.5 16.5v-3h-2ZM7 8h6M7 10.5h4",
+            },
+            Entry {
                 section: Section::Workflows,
                 name: "Workflows",
                 path: "/admin/workflows",
                 key: 'w',
                 icon: "M3.5 4h5v4h-5ZM11.5 12h5v4h-5ZM6 8v6h5.5",
+            },
+            Entry {
+                section: Section::Playground,
+                name: "Playground",
+                path: "/admin/playground",
+                key: 'p',
+                icon: "M8 3h4M9 3v5l-4.5 7.5a1 1 0 0 0 .9 1.5h9.2a1 1 0 0 0 .9-1.5L11 8V3M7 12h6",
             },
         ],
     ),
@@ -167,13 +192,29 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
     ),
     (
         "The house",
-        &[Entry {
-            section: Section::Audit,
-            name: "Audit",
-            path: "/admin/audit",
-            key: 'u',
-            icon: "M5 3h7l3 3v11H5ZM7.5 9h5M7.5 12h5",
-        }],
+        &[
+            Entry {
+                section: Section::Actors,
+                name: "Actors",
+                path: "/admin/actors",
+                key: 'm',
+                icon: "M10 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM4.5 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM15.5 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM9 7l-3.4 6M11 7l3.4 6M6.5 15h7",
+            },
+            Entry {
+                section: Section::Settings,
+                name: "Settings",
+                path: "/admin/settings",
+                key: 's',
+                icon: "M3 6h7M14 6h3M12 4v4M3 14h3M10 14h7M8 12v4",
+            },
+            Entry {
+                section: Section::Audit,
+                name: "Audit",
+                path: "/admin/audit",
+                key: 'u',
+                icon: "M5 3h7l3 3v11H5ZM7.5 9h5M7.5 12h5",
+            },
+        ],
     ),
 ];
 
@@ -245,6 +286,11 @@ impl Visit {
     /// Whether whoever looks may change anything.
     pub(crate) fn may_change(&self) -> bool {
         self.frame.viewer.as_ref().is_some_and(|viewer| viewer.may_change)
+    }
+
+    /// Who looks; pages behind the guard always know.
+    pub(crate) fn viewer(&self) -> Option<&Viewer> {
+        self.frame.viewer.as_ref()
     }
 
     /// Path and query of this page, without the base.

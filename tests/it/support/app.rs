@@ -268,6 +268,13 @@ impl TestApp {
         answer(request.send_json(body).await.expect("the server answers")).await
     }
 
+    /// Sends a form as a browser does by itself.
+    pub(crate) async fn submit(&self, path: &str, token: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.client.post(format!("http://{}{path}", self.address()));
+        let request = request.insert_header(("authorization", format!("Bearer {token}")));
+        answer(request.send_form(&fields).await.expect("the server answers")).await
+    }
+
     /// Any request; `headers` over the usual ones.
     pub(crate) async fn ask(
         &self,

@@ -141,7 +141,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &["changes", "clock", "domain", "messages"],
-        &["doors", "mcp", "tools"],
+        &["doors", "fixtures", "mcp", "tools"],
     ),
     ("mcp", &[], &["tools"]),
     ("doors", &["clock", "messages", "store", "system"], &["tools"]),
@@ -175,12 +175,13 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &["clock", "domain", "github", "state", "yaml"],
-        &["boot", "demo", "logging", "mcp", "settings", "tools"],
+        &["boot", "demo", "fixtures", "logging", "mcp", "settings", "tools"],
     ),
+    ("fixtures", &["domain", "github", "yaml"], &[]),
     (
         "demo",
         &["clock", "domain", "github"],
-        &["boot", "cli", "logging", "settings"],
+        &["boot", "cli", "fixtures", "logging", "settings"],
     ),
 ];
 

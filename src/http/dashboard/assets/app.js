@@ -408,6 +408,11 @@ for (const element of $$("[data-module]")) {
     import(element.dataset.module).then((module) => module.default(element));
 }
 
+// What no change tells of is asked for now and then, as long as somebody looks.
+for (const part of $$("[data-every]")) {
+    setInterval(() => { if (!document.hidden) refresh([part.id]).catch(stale); }, 1000 * Number(part.dataset.every));
+}
+
 for (const part of $$("[data-live]")) sent.set(part, part.innerHTML);
 showTimes();
 setInterval(showTimes, 1000);
