@@ -15,7 +15,7 @@ use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
-use actors::messages::github::Deliver;
+use actors::messages::github::{Deliver, ExplainRefusal};
 use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
@@ -75,6 +75,8 @@ pub struct HttpShared {
     pub config: serde_json::Value,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
+    /// When it was last looked why a signature does not fit.
+    pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -110,6 +112,7 @@ impl HttpShared {
             changes: Board::default(),
             config: serde_json::Value::Null,
             looks: Looks::new(clock.now()),
+            explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -140,6 +143,7 @@ impl HttpShared {
 /// What the routes of one worker may say.
 pub struct HttpDoors {
     pub(crate) deliver: Recipient<Deliver>,
+    pub(crate) explain: Recipient<ExplainRefusal>,
     pub(crate) dispatch: Recipient<DispatchWorkflow>,
     pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
@@ -241,6 +245,7 @@ impl HttpDoor {
             let store = store();
             let doors = HttpDoors {
                 deliver: connector.clone().recipient(),
+                explain: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
