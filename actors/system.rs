@@ -176,29 +176,6 @@ impl Station {
     }
 }
 
-/// A mailbox is emptied in order, so there is nothing to do but to have come so far.
-macro_rules! answers_pings {
-    ($($actor:ty),+ $(,)?) => { $(
-        impl Handler<Ping> for $actor {
-            type Result = ();
-
-            fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
-        }
-    )+ };
-}
-
-answers_pings!(
-    Librarian,
-    Dispatcher,
-    RunSupervisor,
-    GateKeeper,
-    CronTicker,
-    DeliveryRetrier,
-    GitCommitter,
-    StateWriter,
-    Replier,
-);
-
 /// The running actors, by their doors.
 pub struct System {
     store: Arc<dyn Store>,

@@ -12,10 +12,10 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
-use actors::connectors::{Connector, SinkMaker};
+use actors::connectors::{Connector, Lines, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
-use actors::messages::github::Deliver;
+use actors::messages::github::{Deliver, ExplainRefusal};
 use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
@@ -30,8 +30,8 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::admin::Desk;
 use super::admin::config::Looks;
+use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::proxies::TrustedProxies;
@@ -73,8 +73,12 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// How the lines of connectors to their platforms stand.
+    pub lines: Lines,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
+    /// When it was last looked why a signature does not fit.
+    pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -109,7 +113,9 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            lines: Lines::default(),
             looks: Looks::new(clock.now()),
+            explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -140,6 +146,7 @@ impl HttpShared {
 /// What the routes of one worker may say.
 pub struct HttpDoors {
     pub(crate) deliver: Recipient<Deliver>,
+    pub(crate) explain: Recipient<ExplainRefusal>,
     pub(crate) dispatch: Recipient<DispatchWorkflow>,
     pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
@@ -241,6 +248,7 @@ impl HttpDoor {
             let store = store();
             let doors = HttpDoors {
                 deliver: connector.clone().recipient(),
+                explain: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
@@ -344,13 +352,11 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         stations: front
             .stations
             .iter()
-            .map(|station| {
-                (
-                    station.name,
-                    station.capacity,
-                    station.quiet.clone(),
-                    station.ping.clone(),
-                )
+            .map(|station| Station {
+                name: station.name,
+                capacity: station.capacity,
+                quiet: station.quiet.clone(),
+                ping: station.ping.clone(),
             })
             .collect(),
         replay: store.clone().recipient(),

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use actors::messages::house::{AwaitQuiet, Ping};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use serde_json::json;
 
 use crate::http::server::{HttpDoors, HttpShared};
@@ -28,11 +28,11 @@ pub(crate) async fn show(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(&shared.config)
 }
 
-/// `{since, actors: [{name, state, mailbox: {capacity, waitedMs}, handled, perMinute}]}`. `state` is `idle`, `busy` (something is in
+/// `{since, actors: [{name, state, mailbox: {capacity, waitMs}, handled, perMinute}]}`. `waitMs` is how long a message waits in
+/// the mailbox now, null where that is over 100 ms or nobody is there to take it: so deep it is in time. `state` is `idle`, `busy` (something is in
 /// hand) or `gone`; `handled` counts what was finished since the service started (`since`), and is null while the actor is
 /// busy; `perMinute` is that of the last minutes in which somebody looked. An actor that falls is not started again alone:
-/// the service stops, and its next start takes everything up. `waitedMs` is how long a message waited in the mailbox just now,
-/// null where that was longer than 100 ms.
+/// the service stops, and its next start takes everything up.
 #[utoipa::path(
     get,
     path = "/admin/api/actors",
@@ -45,7 +45,7 @@ pub(crate) async fn actors(shared: Data<HttpShared>, doors: Data<HttpDoors>) -> 
         .iter()
         .map(|actor| {
             json!({
-                "name": actor.name, "state": actor.state.as_str(), "mailbox": { "capacity": actor.capacity, "waitedMs": actor.waited_ms },
+                "name": actor.name, "state": actor.state.as_str(), "mailbox": { "capacity": actor.capacity, "waitMs": actor.wait_ms },
                 "handled": actor.handled, "perMinute": actor.per_minute,
             })
         })
@@ -79,53 +79,42 @@ pub(crate) struct ActorNow {
     pub(crate) state: Doing,
     /// How many messages may wait for it.
     pub(crate) capacity: usize,
+    /// How long a message waits for it, in ms; not known where that is too long to be waited for.
+    pub(crate) wait_ms: Option<f64>,
     /// What it has finished; not known while it is at work.
     pub(crate) handled: Option<u64>,
     /// The same by the minute, lately.
     pub(crate) per_minute: Option<f64>,
-    /// How long a message waits for it now, in ms; longer than anybody had patience for where it is not known.
-    pub(crate) waited_ms: Option<f64>,
 }
 
 /// Asks every actor that works for the whole house.
 pub(crate) async fn look(shared: &HttpShared, doors: &HttpDoors) -> Vec<ActorNow> {
-    let clock = &shared.clock;
-    let asked = doors.desk.stations.iter().map(|(name, capacity, quiet, ping)| {
-        let (patience, asked_at) = (clock.sleep(PATIENCE), clock.now());
-        async move {
-            let waited = async {
-                ping.send(Ping).await.ok()?;
-                (clock.now() - asked_at).num_microseconds()
-            };
-            let state = async {
-                match quiet.send(AwaitQuiet).await {
+    let asked = doors.desk.stations.iter().map(|station| async move {
+        let clock = &shared.clock;
+        let begun = clock.now();
+        let turn = async {
+            tokio::select! {
+                answer = station.ping.send(Ping) => answer.ok().map(|()| clock.now() - begun),
+                () = clock.sleep(PATIENCE) => None,
+            }
+        };
+        let quiet = async {
+            tokio::select! {
+                answer = station.quiet.send(AwaitQuiet) => match answer {
                     Ok(handled) => (Doing::Nothing, Some(handled)),
                     Err(_) => (Doing::Gone, None),
-                }
-            };
-            tokio::pin!(patience, waited, state);
-            // Who is at work answers the first soon all the same, unless many messages wait before it.
-            let (mut waited_us, mut seen) = (None, None);
-            let (state, handled) = loop {
-                tokio::select! {
-                    us = &mut waited, if waited_us.is_none() => waited_us = Some(us),
-                    answer = &mut state, if seen.is_none() => seen = Some(answer),
-                    () = &mut patience => break seen.unwrap_or((Doing::Work, None)),
-                }
-                if let (Some(_), Some(seen)) = (waited_us, seen) {
-                    break seen;
-                }
-            };
-            #[expect(clippy::cast_precision_loss, reason = "a wait is for eyes")]
-            let waited_ms = waited_us.flatten().map(|us| us.max(0) as f64 / 1_000.0);
-            ActorNow {
-                name,
-                state,
-                capacity: *capacity,
-                handled,
-                per_minute: None,
-                waited_ms,
+                },
+                () = clock.sleep(PATIENCE) => (Doing::Work, None),
             }
+        };
+        let (turn, (state, handled)) = join(turn, quiet).await;
+        ActorNow {
+            name: station.name,
+            state,
+            capacity: station.capacity,
+            wait_ms: turn.map(|waited| waited.as_seconds_f64() * 1_000.0),
+            handled,
+            per_minute: None,
         }
     });
     let mut seen = join_all(asked).await;
@@ -201,9 +190,9 @@ mod tests {
                 name: "dispatcher",
                 state: Doing::Nothing,
                 capacity: 1,
+                wait_ms: None,
                 handled,
                 per_minute: None,
-                waited_ms: None,
             }];
             looks.compare(&mut seen, start + TimeDelta::seconds(second));
             seen[0].per_minute

@@ -74,7 +74,7 @@ pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
             (tiles(&now.counts))
             (parts::card("Who speaks to whom", legend(), picture(&MAP, &now)))
             (parts::card("The same in words", html! {
-                span.quiet.small { "restarts: none since " (parts::time(since)) "; an actor that falls ends the service, and the next start takes everything up" }
+                span.quiet.small { "started " (parts::time(since)) ", no restart since: an actor that falls ends the service, and its next start takes everything up" }
             }, table(&MAP, &now)))
         }))
         div hidden data-module=(visit.url(&assets::path("actors.js"))) {}
@@ -173,7 +173,7 @@ fn rate_of(seen: &[&ActorNow]) -> Option<f64> {
 
 /// How long the slowest of them lets a message wait.
 fn waited(seen: &[&ActorNow]) -> String {
-    let known: Option<Vec<f64>> = seen.iter().map(|actor| actor.waited_ms).collect();
+    let known: Option<Vec<f64>> = seen.iter().map(|actor| actor.wait_ms).collect();
     match known.map(|waits| waits.into_iter().fold(0.0, f64::max)) {
         None => "a message waits longer than 0.1 s".to_owned(),
         Some(short) if short < 1.0 => "a message waits under 1 ms".to_owned(),

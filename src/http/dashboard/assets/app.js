@@ -12,6 +12,7 @@ const $$ = (selector, within = document) => [...within.querySelectorAll(selector
 
 const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const clock = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
 function relative(milliseconds) {
@@ -42,7 +43,7 @@ function showTimes(within = document) {
         const at = Date.parse(time.dateTime);
         if (Number.isNaN(at)) continue;
         if (!time.title) time.title = exact.format(at);
-        put(time, time.dataset.show === "clock" ? new Date(at).toLocaleString() : relative(at - now));
+        put(time, time.dataset.show === "clock" ? clock.format(at) : relative(at - now));
     }
     for (const span of $$("[data-since]", within)) put(span, length(now - Date.parse(span.dataset.since)));
 }
