@@ -84,7 +84,7 @@ fn next(cron: &CronView) -> Markup {
         @match cron.next_run {
             Some(at) => {
                 (parts::time(at))
-                @if let Some(local) = &cron.next_local { span.under { (wall(local)) " by its clock" } }
+                @if let Some(local) = &cron.next_local { span.under { (wall(local)) " in " (cron.timezone) } }
             },
             None => span.quiet { "–" },
         }
@@ -222,13 +222,17 @@ fn ahead(visit: &Visit, cron: &CronView) -> Markup {
             html! { (wall(&firing.local)) @if let Some(why) = firing.shifted { span.under { (why) } } },
         ],
     });
-    parts::table("Next firings", &["For you", "By its clock"], rows)
+    parts::table(
+        "Next firings",
+        &["By your clock", &format!("In {}", cron.timezone)],
+        rows,
+    )
 }
 
 /// An instant as the clock on its wall shows it; what is none stays as it is.
 fn wall(local: &str) -> String {
     match DateTime::parse_from_rfc3339(local) {
-        Ok(at) => at.format("%a %-d %b, %H:%M %:z").to_string(),
+        Ok(at) => at.format("%a %-d %b, %H:%M").to_string(),
         Err(_) => local.to_owned(),
     }
 }

@@ -1,7 +1,9 @@
 //! Events as they were accepted: the list, and one with its envelope, its raw payload and what it led to. Reads only.
 
 use actix_web::web::{Path, Query};
-use actors::domain::{EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, StoredEffect, StoredEvent};
+use actors::domain::{
+    EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, Source, StoredEffect, StoredEvent,
+};
 use actors::messages::dispatch::{Rehearsed, TryRoute};
 use actors::messages::store::{EffectsOf, ListEvents, ReadEvent};
 use maud::{Markup, html};
@@ -82,7 +84,7 @@ fn table(visit: &Visit, events: &[StoredEvent]) -> Markup {
     let rows = events.iter().map(|event| Row {
         href: Some(visit.url(&format!("/admin/events/{}", path_part(event.envelope.id.as_str())))),
         cells: vec![
-            html! { (event.envelope.kind) @if let Some(title) = &event.envelope.title { span.under { (parts::shortened(title, 70)) } } },
+            html! { (event.envelope.kind) span.under { (parts::shortened(event.envelope.title.as_deref().unwrap_or(&event.envelope.body), 70)) } },
             about(event),
             html! { (parts::foreign(&event.envelope.sender)) },
             html! {
@@ -101,6 +103,7 @@ fn table(visit: &Visit, events: &[StoredEvent]) -> Markup {
 
 fn about(event: &StoredEvent) -> Markup {
     match event.envelope.thread() {
+        Some(_) if event.envelope.source == Source::Slack => html! { "a conversation" span.under { "in Slack" } },
         Some(subject) => parts::foreign(subject.as_str()),
         None => html! { span.quiet { "–" } },
     }

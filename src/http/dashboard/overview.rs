@@ -25,6 +25,7 @@ pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
         (parts::heading("Overview", html! { (matters.in_a_sentence()) }, html! {}))
         (parts::live_every("needs", "approval delivery event run webhook cron", 30, needs(&visit, &matters)))
         (parts::live("now", "run", under_way(&visit, &matters)))
+        (parts::live("steps", "run event", steps(&visit, &matters)))
         (parts::live("numbers", "run event", numbers(&visit, &matters)))
         (parts::live_every("connectors", "event", 30, connectors(&visit, &matters)))
     };
@@ -250,6 +251,42 @@ fn under_way(visit: &Visit, matters: &Matters) -> Markup {
             }
             (parts::card("Latest runs", html! { a href=(visit.url("/admin/runs")) { "All runs" } }, runs(visit, "Latest runs", &matters.latest)))
         }
+    }
+}
+
+/// What makes more of a young house; nothing once it has worked for a while.
+fn steps(visit: &Visit, matters: &Matters) -> Markup {
+    /// So many runs, and nobody needs to be told how to begin.
+    const YOUNG: u64 = 25;
+    let settings = &visit.shared.config["merged"];
+    let missing = |path: &str| {
+        settings.pointer(path).is_none_or(|value| {
+            value.is_null() || value == "" || value.as_object().is_some_and(serde_json::Map::is_empty)
+        })
+    };
+    if matters.ever >= YOUNG {
+        return html! {};
+    }
+    let link = |path: &str, words: &str| html! { a href=(visit.url(path)) { (words) } };
+    html! {
+        (parts::card("What next", html! {}, html! {
+            ul.todo {
+                @if let Some(run) = matters.latest.first() {
+                    li { span.grow { (link(&format!("/admin/runs/{}", run.id), "See what the latest run did")) " " span.quiet { "who asked, each phase, and what was said" } } }
+                }
+                li { span.grow { (link("/admin/playground?sample=issues.opened#event", "Try a payload in the playground")) " " span.quiet { "what each rule would say to it; nothing happens" } } }
+                @if missing("/github/app_id") && missing("/github/token") {
+                    li { span.grow { (link("/admin/settings?q=github", "Let it answer at GitHub")) " " span.quiet { "set " code { "GITHUB_APP_ID" } " or " code { "GITHUB_TOKEN" } } } }
+                }
+                @if missing("/runtimes") {
+                    li { span.grow { (link("/admin/settings?q=runtimes", "Give it an agent")) " " span.quiet { "set " code { "runtimes.default" } " to a command that reads a prompt and prints an answer" } } }
+                }
+                @if missing("/slack/bot_token") {
+                    li { span.grow { (link("/admin/settings?q=slack", "Talk to it in Slack")) " " span.quiet { code { "firstlight slack manifest" } " prints the app to create" } } }
+                }
+                li { span.grow { (link("/admin/workflows", "Start a workflow by hand")) " " span.quiet { "or write one of your own" } } }
+            }
+        }))
     }
 }
 

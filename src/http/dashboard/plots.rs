@@ -109,7 +109,10 @@ pub(super) fn draw(id: &str, title: &str, step: Step, series: &[Series], columns
     let told: Vec<String> = series
         .iter()
         .zip(&sums)
-        .map(|(series, sum)| format!("{} {}", parts::number(*sum), series.name))
+        .map(|(series, sum)| match (*sum, series.name.strip_suffix('s')) {
+            (1, Some(one)) => format!("1 {one}"),
+            (sum, _) => format!("{} {}", parts::number(sum), series.name),
+        })
         .collect();
     html! {
         figure.plot.inside {

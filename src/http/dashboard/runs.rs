@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use actix_web::web::{Path, Query};
 use actors::domain::{
-    Approval, ApprovalFilter, DiagramNode, PhaseName, PhaseRecord, PhaseStatus, RunFilter, RunId, RunRecord, RunStatus,
-    RunSummary, Workflow,
+    Approval, ApprovalFilter, DiagramNode, Effect, EffectState, PhaseName, PhaseRecord, PhaseStatus, RunFilter, RunId,
+    RunRecord, RunStatus, RunSummary, StoredEffect, TriggerType, Workflow,
 };
 use actors::messages::library::ReadWorkflows;
 use actors::messages::store::{EffectsOf, ListApprovals, ListRuns, LoadRun};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::events::{cut, effect_table, path_part, reply_to};
 use super::frame::{Section, Sheet, Visit};
@@ -23,6 +23,9 @@ use crate::http::problem::Problem;
 
 /// Rows of a page.
 const PAGE: usize = 50;
+
+/// Bytes of what was said that the beginning of the page shows.
+const SAID: usize = 2 * 1024;
 
 /// Bytes of a phase's output that the page shows.
 const SHOWN: usize = 48 * 1024;
@@ -121,6 +124,7 @@ pub(super) fn subject(run: &RunSummary) -> Markup {
     match (&run.repo, run.number) {
         (Some(repo), Some(number)) => parts::foreign(format!("{repo}#{number}")),
         (Some(repo), None) => parts::foreign(repo.as_str()),
+        (None, _) if run.cause.trigger == TriggerType::Chat => html! { span.quiet { "a conversation" } },
         (None, _) => html! { span.quiet { "no repository" } },
     }
 }
@@ -162,6 +166,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
         }, html! {}))
         (parts::live("run", &format!("run:{id} phase:{id} approval"), html! {
             (state_of(&visit, &run, &approvals, workflow.as_ref()))
+            (in_short(&visit, &run, &effects))
             @if let Some(workflow) = &workflow {
                 (parts::card("The way", html! { a.small href=(visit.url(&format!("/admin/workflows/{}", workflow.name))) { "the workflow" } },
                     graph::draw(&format!("Phases of {}", workflow.name), &workflow.diagram(), |node| look(&run, node))))
@@ -234,6 +239,84 @@ fn state_of(visit: &Visit, run: &RunRecord, approvals: &[Approval], workflow: Op
             }))
         }
     }
+}
+
+/// What happened, for somebody who sees a run for the first time: who asked for what, what was said, and what to do next.
+fn in_short(visit: &Visit, run: &RunRecord, effects: &[StoredEffect]) -> Markup {
+    let summary = &run.summary;
+    let given = |key: &str| {
+        run.context
+            .0
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let asked = html! {
+        (parts::foreign(&summary.cause.who))
+        @if let Some(kind) = given("eventType") { ", with " code { (kind) } }
+        @if summary.repo.is_some() { " on " (subject(summary)) }
+        @if let Some(title) = given("title") { ": " q { (parts::shortened(title, 140)) } }
+        @if let Some(event) = &summary.cause.event {
+            " · " a href=(visit.url(&format!("/admin/events/{}", path_part(event.as_str())))) { "the event" }
+        }
+    };
+    let last = effects
+        .iter()
+        .rev()
+        .find_map(|effect| Some((effect, words_of(&effect.effect)?)));
+    let said = last.map(|(effect, words)| {
+        let shown = cut(words, SAID);
+        html! {
+            div.said dir="auto" tabindex="0" role="region" aria-label="What it said" { (shown) @if shown.len() < words.len() { "…" } }
+            p.quiet.small {
+                "to " (parts::foreign(effect.effect.target())) " · " (effect.state.words())
+                @match &effect.result {
+                    Some(link) if link.starts_with("https://") => { " · " a href=(link) rel="noreferrer" { "see it there" } }
+                    _ => {}
+                }
+            }
+        }
+    });
+    let mut facts = vec![("Asked by", asked)];
+    facts.extend(said.map(|said| ("It said", said)));
+    facts.extend(next(visit, run, last.map(|(effect, _)| effect)).map(|next| ("Next", next)));
+    parts::card("In short", html! {}, parts::facts(facts))
+}
+
+/// What an effect says to people.
+fn words_of(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::GithubComment { body, .. } => Some(body),
+        Effect::SlackMessage { text, said, .. } => Some(said.as_deref().unwrap_or(text)),
+        _ => None,
+    }
+}
+
+/// What somebody would do now; nothing where all is well and nothing is missing.
+fn next(visit: &Visit, run: &RunRecord, said: Option<&StoredEffect>) -> Option<Markup> {
+    let settings = |q: &str, words: &str| html! { a href=(visit.url(&format!("/admin/settings?q={q}"))) { (words) } };
+    if run.summary.status == RunStatus::Failed {
+        return Some(
+            html! { "Find the cause in the log below, mend it, and run it again from the phase that failed." },
+        );
+    }
+    if let Some(effect) = said.filter(|effect| matches!(effect.state, EffectState::Undeliverable | EffectState::Dead)) {
+        return Some(html! {
+            "What it said did not get there"
+            @if let Some(error) = &effect.last_error { ": " (parts::shortened(error, 200)) }
+            ". " (settings("github", "The settings of GitHub"))
+        });
+    }
+    let without_agent = |phase: &PhaseRecord| {
+        phase.status == PhaseStatus::Skipped && phase.reason.as_ref().is_some_and(|reason| reason.contains("runtimes."))
+    };
+    if run.phases.iter().any(without_agent) {
+        return Some(html! {
+            "An agent would do more: set " code { "runtimes.default" } " in " code { "firstlight.yaml" } " to a command that reads a prompt and prints an answer. "
+            (settings("runtimes", "How"))
+        });
+    }
+    None
 }
 
 fn acts(visit: &Visit, run: &RunRecord, workflow: Option<&Workflow>) -> Markup {
