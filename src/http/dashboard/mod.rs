@@ -18,7 +18,8 @@
 //! 2. Its address in `src/http/routes.rs`, in the scope `/admin`.
 //! 3. A variant of [`Section`](frame::Section) with its row in [`frame::SECTIONS`]: name, address, shortcut (`g c`), icon.
 //! 4. What follows the server stands in `parts::live(id, kinds, …)`: when the stream tells of one of these kinds, the module
-//!    fetches the page again and puts the part with this id in the place of the old one.
+//!    fetches the page again and puts the part with this id in the place of the old one. `parts::live_every(…)` is for what no change
+//!    tells of; a part with `data-once` is put there once and belongs to its own module then.
 //! 5. What changes something is `parts::act(…)` or a `form` of `parts::form(…)`: the module sends its fields as JSON to the API.
 //!    A field `context.repo` becomes `{"context":{"repo":…}}`; `data-as="number"`, `"list"`, `"json"` or `"flag"` says what else than a text it is.
 //! 6. Words from outside stand in `parts::foreign(…)`, in `bdi` and as text. No `style` attribute: the page's policy forbids it.
