@@ -31,6 +31,9 @@ const SECRET: &str = "a webhook secret of the benchmark";
 /// Streams that are open at once.
 const STREAMS: usize = 200;
 
+/// Dashboards that are open at once.
+const DASHBOARDS: usize = 50;
+
 /// Orders under way at once.
 const GROUP: u64 = 500;
 
@@ -44,6 +47,8 @@ fn main() {
     });
     let service = Service::start(folder.path(), SECRET);
     lists(&service, events, runs, &mut table);
+    pages(&service, runs, &mut table);
+    actix_rt::System::new().block_on(dashboards(&service, &mut table));
     actix_rt::System::new().block_on(streams(&service, &mut table));
     table.print();
 }
@@ -88,6 +93,46 @@ fn lists(service: &Service, events: u64, runs: u64, table: &mut Table) {
         let times: Vec<f64> = (0..15).map(|_| service.timed_get_ms(&path)).collect();
         table.at_most_of(&format!("{path}, ms"), &times, 20.0);
     }
+}
+
+/// What the browser is given first, with so much stored.
+fn pages(service: &Service, runs: u64, table: &mut Table) {
+    for path in [
+        "",
+        "runs",
+        "runs?status=failed",
+        "events",
+        "approvals",
+        "deliveries",
+        "chats",
+        "playground",
+        "actors",
+        "settings",
+    ] {
+        let path = format!("/admin/{path}");
+        let times: Vec<f64> = (0..15).map(|_| service.timed_get_ms(&path)).collect();
+        table.at_most_of(&format!("{path} with {runs} runs, ms"), &times, 100.0);
+    }
+}
+
+/// Open dashboards: each has read the overview and follows it.
+async fn dashboards(service: &Service, table: &mut Table) {
+    let token = service.token();
+    let before = service.rss_mb();
+    let mut open = Vec::new();
+    for _ in 0..DASHBOARDS {
+        service.timed_get_ms("/admin/");
+        let mut socket = TcpStream::connect(&service.address).await.expect("it listens");
+        let request = format!(
+            "GET /admin/api/stream?kinds=approval,delivery,event,run,webhook,cron HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.expect("written");
+        let mut buffer = vec![0; 4_096];
+        assert!(socket.read(&mut buffer).await.expect("it answers") > 0);
+        open.push(socket);
+    }
+    table.at_most("50 open dashboards, MB", service.rss_mb() - before, 30.0);
+    drop(open);
 }
 
 async fn streams(service: &Service, table: &mut Table) {

@@ -1,7 +1,7 @@
 // The dashboard in a real browser: `node tests/browser/dashboard.mjs BINARY`, after `npm ci` in target/browser.
 // Screenshots of every page go to target/screenshots.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request, createServer } from "node:http";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
@@ -354,6 +354,27 @@ test("a word is found in a long log, wherever it is", async () => {
     await page.fill("#log-search", "no such word");
     await page.press("#log-search", "Enter");
     await page.getByText("not found").waitFor();
+    await leave(page);
+});
+
+test("a hundred megabytes of log open at once", async () => {
+    const id = await service.run("broken", { repo: "acme/logs" });
+    const line = "a line of a long log, with some words in it and no meaning at all\n";
+    writeFileSync(`${service.folder}/data/runs/${id}/second.log`, Buffer.concat([Buffer.alloc(100_000_000, line), Buffer.from("the very last line\n")]));
+    const page = await visit("/admin/runs");
+    await page.goto(`${service.url}/admin/runs/${id}`);
+    await page.locator("[data-lines]", { hasText: "a line of a long log" }).waitFor();
+    await page.click("[data-to=end]");
+    await page.locator("[data-lines]", { hasText: "the very last line" }).waitFor();
+    // From the page's beginning until the first lines stand there; once more, with everything warm.
+    await page.goto(`${service.url}/admin/runs/${id}`);
+    const ms = await page.evaluate(() => new Promise((done) => {
+        const lines = document.querySelector("[data-lines]");
+        const look = () => (lines.textContent === "" ? requestAnimationFrame(look) : done(performance.now()));
+        look();
+    }));
+    console.log(`a log of 100 MB stands there after ${Math.round(ms)} ms`);
+    assert.ok(ms < 1000, `${ms} ms`);
     await leave(page);
 });
 
