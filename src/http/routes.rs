@@ -193,6 +193,16 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
         )
+        // A page that takes a payload.
+        .service(
+            web::scope("/admin/playground")
+                .wrap(from_fn(dashboard::guard))
+                .wrap(Compress::default())
+                .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
+                .route("", web::get().to(dashboard::playground::show))
+                .route("", web::post().to(dashboard::playground::look))
+                .default_service(web::to(dashboard::lost)),
+        )
         // Pages for people. Who is not signed in is sent to sign in.
         .service(
             web::scope("/admin")
@@ -215,12 +225,6 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/crons/{name}", web::get().to(dashboard::crons::one))
                 .route("/chats", web::get().to(dashboard::chats::list))
                 .route("/chats/{id}", web::get().to(dashboard::chats::one))
-                .service(
-                    web::resource("/playground")
-                        .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
-                        .route(web::get().to(dashboard::playground::show))
-                        .route(web::post().to(dashboard::playground::look)),
-                )
                 .route("/actors", web::get().to(dashboard::actors::show))
                 .route("/settings", web::get().to(dashboard::settings::show))
                 .route("/settings/tokens", web::get().to(dashboard::settings::tokens))

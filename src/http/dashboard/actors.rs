@@ -17,9 +17,9 @@ use crate::http::problem::Problem;
 const CATALOGUE: &str = include_str!("../../../actors/README.md");
 
 const SIZES: Sizes = Sizes {
-    wide: 152.0,
+    wide: 166.0,
     tall: 58.0,
-    gap_x: 36.0,
+    gap_x: 34.0,
     gap_y: 16.0,
 };
 
@@ -171,6 +171,16 @@ fn rate_of(seen: &[&ActorNow]) -> Option<f64> {
     (!known.is_empty()).then(|| known.iter().sum())
 }
 
+/// How long the slowest of them lets a message wait.
+fn waited(seen: &[&ActorNow]) -> String {
+    let known: Option<Vec<f64>> = seen.iter().map(|actor| actor.wait_ms).collect();
+    match known.map(|waits| waits.into_iter().fold(0.0, f64::max)) {
+        None => "a message waits longer than 0.1 s".to_owned(),
+        Some(short) if short < 1.0 => "a message waits under 1 ms".to_owned(),
+        Some(ms) => format!("a message waits {ms:.0} ms"),
+    }
+}
+
 fn picture(map: &Map, now: &Now) -> Markup {
     const UNDER: f64 = 40.0;
     let plan = &map.plan;
@@ -276,10 +286,8 @@ fn table(map: &Map, now: &Now) -> Markup {
                     }
                 },
                 html! {
-                    @match node.capacity { Some(capacity) => (parts::number(capacity)), None => span.quiet { "–" } }
-                    @if let Some(wait) = seen.iter().filter_map(|actor| actor.wait_ms).max_by(f64::total_cmp) {
-                        span.under { (format!("{wait:.1} ms in line")) }
-                    }
+                    @match node.capacity { Some(capacity) => { "room for " (parts::number(capacity)) }, None => span.quiet { "–" } }
+                    @if !seen.is_empty() { span.under { (waited(&seen)) } }
                 },
                 html! {
                     @if counted.is_empty() { span.quiet { "–" } } @else { (parts::number(counted.iter().sum())) }
@@ -291,7 +299,7 @@ fn table(map: &Map, now: &Now) -> Markup {
     });
     parts::table(
         "Actors",
-        &["Actor", "State", "In the store for it", "May wait", "Done", "Hears"],
+        &["Actor", "State", "Waits in the store", "Mailbox", "Done", "Hears"],
         rows,
     )
 }

@@ -17,7 +17,7 @@ use crate::http::problem::Problem;
 const PAGE: usize = 50;
 
 /// Bytes of a raw payload that a page shows; the API gives out the whole of it.
-const SHOWN: usize = 256 * 1024;
+const SHOWN: usize = 128 * 1024;
 
 /// Bytes of what was written that a page shows.
 const BODY: usize = 64 * 1024;
@@ -127,7 +127,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
     let effects = visit.doors.effects_of.send(order).await??;
     let raw = raw.payload().ok().map(|raw| {
         let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
-        parts::json(&value)
+        parts::json(&without_long_texts(value))
     });
     // A body may be a megabyte long, and is shown once.
     let mut short = event.envelope.clone();
@@ -285,6 +285,23 @@ pub(super) fn rulings<'a>(said: impl IntoIterator<Item = &'a RuleCheck>) -> Mark
         }
     });
     parts::table("Rules", &["Rule", "Verdict", "Because"], rows)
+}
+
+/// JSON in which texts of more than [`LINE`] bytes are cut: browsers take seconds for a line of a megabyte.
+fn without_long_texts(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LINE => Value::String(format!(
+            "{}… ({} in all)",
+            cut(&text, LINE),
+            parts::size(text.len() as u64)
+        )),
+        Value::Array(items) => items.into_iter().map(without_long_texts).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, without_long_texts(value)))
+            .collect(),
+        other => other,
+    }
 }
 
 /// Where answers go, in words.

@@ -384,7 +384,7 @@ pub(super) struct Act<'a> {
     pub(super) body: serde_json::Value,
     /// Asked first, in words; empty: nothing is asked.
     pub(super) confirm: &'a str,
-    /// What is said when it is done.
+    /// What is said when it is done, with `{key}` for what is in the answer.
     pub(super) done: &'a str,
     /// Where to go then, with `{key}` for what is in the answer; empty: the page is fetched anew.
     pub(super) then: String,

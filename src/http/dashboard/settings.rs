@@ -204,13 +204,24 @@ fn words(yaml: &str) -> BTreeMap<String, String> {
             path.push((depth, key));
             let key: Vec<&str> = path.iter().map(|(_, key)| *key).collect();
             if !comment.is_empty() {
-                said.insert(key.join("."), std::mem::take(&mut comment));
+                said.insert(key.join("."), beginning(&comment).to_owned());
             }
         }
         // What is said above an empty line is about the whole file.
         comment.clear();
     }
     said
+}
+
+/// The first sentences of a comment; examples come behind them.
+fn beginning(comment: &str) -> &str {
+    const ENOUGH: usize = 240;
+    if comment.len() <= ENOUGH {
+        return comment;
+    }
+    let ends = comment.match_indices(". ").map(|(at, _)| at + 1);
+    let end = ends.take_while(|at| *at <= ENOUGH).last();
+    end.map_or(comment, |end| &comment[..end])
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -337,7 +348,7 @@ fn table(visit: &Visit, tokens: &[IssuedToken], may_rule: bool) -> Markup {
     });
     parts::table(
         "Tokens, the latest first",
-        &["For", "May", "Last used", "Until", ""],
+        &["For", "May", "Last used", "Until", "Take back"],
         rows,
     )
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, Responder};
 use maud::html;
 use serde::Deserialize;
 
+use super::events::path_part;
 use super::frame::{Sheet, sunrise, viewer};
 use super::parts;
 use crate::http::server::HttpShared;
@@ -36,6 +37,11 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
     .filter(|(.., offered)| *offered)
     .map(|(name, path, _)| (name, path))
     .collect();
+    // Whoever wanted to go somewhere is brought there by every way.
+    let on = match next {
+        "/admin/" => String::new(),
+        next => format!("?next={}", path_part(next)),
+    };
     let sheet = Sheet::outside(&request, &shared, "Sign in", |frame| {
         html! {
             div.sign-in {
@@ -55,7 +61,7 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
                 @if !elsewhere.is_empty() {
                     p.or { span { "or" } }
                     div.buttons {
-                        @for (name, path) in &elsewhere { a.button href=(frame.url(path)) { "Sign in with " (name) } }
+                        @for (name, path) in &elsewhere { a.button href={ (frame.url(path)) (on) } { "Sign in with " (name) } }
                     }
                 }
                 noscript { p.quiet { "Signing in needs JavaScript; the script is part of this service and loads nothing from elsewhere." } }

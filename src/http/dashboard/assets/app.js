@@ -155,12 +155,12 @@ function read(body, path) {
     return path.split(".").reduce((inner, key) => inner?.[key], body);
 }
 
-function filled(template, answer) {
-    return template.replace(/\{(\w+)\}/g, (_, key) => encodeURIComponent(answer[key] ?? ""));
+function filled(template, answer, as = encodeURIComponent) {
+    return template.replace(/\{(\w+)\}/g, (_, key) => as(answer[key] ?? ""));
 }
 
 async function goOn(element, answer) {
-    if (element.dataset.done) toast(element.dataset.done);
+    if (element.dataset.done) toast(filled(element.dataset.done, answer, String).trim());
     if (element.dataset.then) location.assign(filled(element.dataset.then, answer));
     else await refresh();
 }
