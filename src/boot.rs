@@ -31,9 +31,11 @@ use anyhow::{Context, anyhow};
 use url::Url;
 
 use crate::doors;
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics};
+use crate::http::{
+    Admin, BodyBudget, ForwardedIn, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics,
+};
 use crate::secrets::SecretsFolder;
-use crate::settings::{self, HttpUrl, Loaded, OAuthScope, Settings, Word};
+use crate::settings::{self, ForwardedHeader, HttpUrl, Loaded, Network, OAuthScope, Settings, Word};
 use crate::tools::{Scope, ToolDoors};
 
 /// Why the house did not open.
@@ -550,7 +552,12 @@ fn slack_connector(
 
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     let networks = settings.server.trusted_proxies.clone();
-    Box::new(move |address| networks.iter().any(|network| network.contains(address)))
+    let known = move |address| networks.iter().any(|network: &Network| network.contains(address));
+    let written_in = match settings.server.forwarded_header {
+        ForwardedHeader::XForwardedFor => ForwardedIn::XForwarded,
+        ForwardedHeader::Forwarded => ForwardedIn::Standard,
+    };
+    TrustedProxies::new(known, written_in)
 }
 
 fn deliveries(settings: &Settings, seal: Secret) -> anyhow::Result<DeliveryConfig> {

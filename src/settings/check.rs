@@ -9,7 +9,7 @@ use actors::outbound::{Mail, MailServer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Places, Settings};
+use super::{HttpUrl, Places, Settings};
 
 /// The shortest key that may sign tokens, in bytes.
 const SHORTEST_SECRET: usize = 16;
@@ -27,6 +27,7 @@ pub(super) fn all(settings: &Settings, places: &Places, broken: &BTreeSet<String
         mistakes,
     };
     check.server();
+    check.public_url();
     check.github();
     check.slack();
     check.admin();
@@ -64,6 +65,19 @@ impl Check<'_> {
                     server.listen
                 ),
             );
+        }
+    }
+
+    /// A base path that is one of our own first words could not be told from them.
+    fn public_url(&mut self) {
+        const OURS: &[&str] = &["admin", "api", "health", "mcp", "metrics", "ready", "webhooks"];
+        let url = self.settings.server.public_url.as_ref().map(HttpUrl::url);
+        let first = url.and_then(|url| url.path_segments()?.next());
+        if let Some(first) = first.filter(|first| OURS.contains(first)) {
+            let problem = format!(
+                "its path begins with /{first}, where this service has addresses of its own; choose another, as in /firstlight"
+            );
+            self.say("server.public_url", &[], problem);
         }
     }
 

@@ -102,10 +102,22 @@ pub struct Server {
     pub public_url: Option<HttpUrl>,
     /// Proxies whose forwarded headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Which header they write.
+    pub forwarded_header: ForwardedHeader,
     /// Bytes of webhook bodies in flight.
     pub body_budget: Size,
     /// Threads; absent: one per core.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// `server.forwarded_header`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, with `-Proto` and `-Host`.
+    XForwardedFor,
+    /// `Forwarded` as in RFC 7239.
+    Forwarded,
 }
 
 /// `github`.

@@ -470,6 +470,25 @@ fn the_example_is_a_file_that_loads() {
 }
 
 #[test]
+fn a_base_path_that_is_an_address_of_ours_is_a_mistake() {
+    let table = [
+        ("https://ops.example.com/admin/light", 1),
+        ("https://ops.example.com/api", 1),
+        ("https://ops.example.com/light/admin", 0),
+        ("https://ops.example.com/apis", 0),
+        ("https://ops.example.com", 0),
+    ];
+    for (url, count) in table {
+        let mistakes = Place::new().file(&format!("server:\n  public_url: {url}\n")).mistakes();
+        assert_eq!(mistakes.len(), count, "{url}: {mistakes:?}");
+        assert!(
+            mistakes.iter().all(|one| one.contains("2: server.public_url")),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
 fn every_mistake_of_a_file_is_told_at_once_with_its_line() {
     let text = "\
 server:
