@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use actors::domain::{Mistake, Secret};
 use actors::outbound::{Mail, MailServer};
@@ -35,6 +36,7 @@ pub(super) fn all(settings: &Settings, places: &Places, broken: &BTreeSet<String
     check.mail();
     check.runtimes();
     check.limits();
+    check.retention();
 }
 
 struct Check<'a> {
@@ -340,6 +342,34 @@ impl Check<'_> {
         }
     }
 
+    fn retention(&mut self) {
+        let kept = &self.settings.retention;
+        if kept.events.is_some_and(|period| period.duration() < REDELIVERED) {
+            let problem = "is shorter than 3d, for which GitHub may send a delivery again: one that is forgotten would be taken for a new one";
+            self.say("retention.events", &[], problem);
+        }
+        for (key, period) in [
+            ("retention.runs", kept.runs),
+            ("retention.deliveries", kept.deliveries),
+            ("retention.logs", kept.logs),
+        ] {
+            if period.is_some_and(|period| period.duration() < SHORTEST) {
+                self.say(
+                    key,
+                    &[],
+                    "is shorter than 1h, so that nobody could look at anything; write a longer time",
+                );
+            }
+        }
+        if kept.max_size.is_some_and(|size| size.bytes() < SMALLEST) {
+            self.say(
+                "retention.max_size",
+                &[],
+                "is less than 16MiB, which an idle service may need; write more",
+            );
+        }
+    }
+
     fn limits(&mut self) {
         let Settings { server, runs, .. } = self.settings;
         let sizes = [
@@ -366,6 +396,15 @@ impl Check<'_> {
         }
     }
 }
+
+/// How long GitHub may send a delivery again.
+const REDELIVERED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// Nothing is removed before somebody could look at it.
+const SHORTEST: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes of a database that holds little.
+const SMALLEST: u64 = 16 * 1024 * 1024;
 
 const ZERO: &str = "is zero, so that nothing would ever pass; write a limit above it";
 

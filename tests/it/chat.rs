@@ -525,6 +525,7 @@ impl House {
                 public_url: Some("https://bot.example.com/".into()),
             },
             library: actors::library::LibraryRules::default(),
+            retention: actors::retention::RetentionRules::default(),
             crons: actors::cron::CronConfig::new(
                 Vec::new(),
                 ManagedRepos::default(),
