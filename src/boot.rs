@@ -661,6 +661,7 @@ pub(crate) fn retention_rules(settings: &Settings) -> RetentionRules {
     let kept = &settings.retention;
     RetentionRules {
         events: kept.events.map(settings::Period::duration),
+        payloads: kept.payloads.map(settings::Period::duration),
         runs: kept.runs.map(settings::Period::duration),
         deliveries: kept.deliveries.map(settings::Period::duration),
         logs: kept.logs.map(settings::Period::duration),

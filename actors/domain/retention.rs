@@ -10,6 +10,8 @@ closed_enum! {
     Prunable {
         /// What was received, with its payload.
         Events => "events",
+        /// Payloads as they came in; the events stay.
+        Payloads => "payloads",
         /// Conversations with their lines.
         Conversations => "conversations",
         /// Runs with their phases and questions.

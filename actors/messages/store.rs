@@ -244,9 +244,9 @@ pub struct Decide(pub Answer);
 
 /// Read one event.
 ///
-/// Sender: API, dashboard, MCP. Handler: the store. Answer: the event with its raw payload, if there is one of this id.
+/// Sender: API, dashboard, MCP. Handler: the store. Answer: the event, if there is one of this id, with its raw payload as long as that is kept.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "StoreResult<Option<(StoredEvent, RawBody)>>")]
+#[rtype(result = "StoreResult<Option<(StoredEvent, Option<RawBody>)>>")]
 pub struct ReadEvent {
     /// The delivery id, as text: what was never accepted is simply not found.
     pub id: String,

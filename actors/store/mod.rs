@@ -97,7 +97,7 @@ orders! {
     /// Answers a question; the first answer counts.
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
-    read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    read_event(ReadEvent) -> Option<(StoredEvent, Option<RawBody>)>;
     /// Takes an event up again, or records its content as a new one, once per id.
     replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.

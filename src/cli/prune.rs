@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use actors::clock::{Clock, SystemClock};
-use actors::store::sqlite::{compact, prunable};
+use actors::store::sqlite::{compact, prunable, room};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -57,11 +57,19 @@ fn dry_run(loaded: &Loaded) -> anyhow::Result<Value> {
     let path = loaded.settings.state_dir.join("firstlight.db");
     let cutoffs = boot::retention_rules(&loaded.settings).cutoffs(SystemClock.now());
     let counted = prunable(&path, &cutoffs)?;
-    Ok(counted
+    let mut told: Map<_, _> = counted
         .into_iter()
         .map(|(what, n)| (what.to_string(), json!(n)))
-        .collect::<Map<_, _>>()
-        .into())
+        .collect();
+    let room = room(&path)?;
+    told.insert("used".into(), json!(room.used));
+    told.insert("free".into(), json!(room.free));
+    if !room.shrinks {
+        eprintln!(
+            "the database cannot give its free room back; `firstlight prune --compact` mends that while the service is stopped"
+        );
+    }
+    Ok(told.into())
 }
 
 fn sweep(loaded: &Loaded, anew: bool) -> anyhow::Result<Value> {

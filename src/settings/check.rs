@@ -345,14 +345,16 @@ impl Check<'_> {
     fn retention(&mut self) {
         let kept = &self.settings.retention;
         if kept.events.is_some_and(|period| period.duration() < REDELIVERED) {
-            let problem = "is shorter than 3d, for which GitHub may send a delivery again: one that is forgotten would be taken for a new one";
+            let problem = "is shorter than 3d, for which GitHub may send a delivery again: one that is forgotten would be taken for a new one; write 3d or more";
             self.say("retention.events", &[], problem);
         }
-        for (key, period) in [
-            ("retention.runs", kept.runs),
-            ("retention.deliveries", kept.deliveries),
-            ("retention.logs", kept.logs),
-        ] {
+        for (key, period) in [("retention.runs", kept.runs), ("retention.deliveries", kept.deliveries)] {
+            if period.is_some_and(|period| period.duration() < REPEATED) {
+                let problem = "is shorter than 1d, for which a call may be repeated under its Idempotency-Key: what is forgotten would be done again; write 1d or more";
+                self.say(key, &[], problem);
+            }
+        }
+        for (key, period) in [("retention.payloads", kept.payloads), ("retention.logs", kept.logs)] {
             if period.is_some_and(|period| period.duration() < SHORTEST) {
                 self.say(
                     key,
@@ -399,6 +401,9 @@ impl Check<'_> {
 
 /// How long GitHub may send a delivery again.
 const REDELIVERED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// How long an idempotency key is remembered.
+const REPEATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Nothing is removed before somebody could look at it.
 const SHORTEST: Duration = Duration::from_secs(60 * 60);

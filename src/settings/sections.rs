@@ -394,6 +394,8 @@ pub struct Runs {
 pub struct Retention {
     /// Events and conversations; absent: for ever.
     pub events: Option<Period>,
+    /// Payloads of events as they came in; absent: as long as the event.
+    pub payloads: Option<Period>,
     /// Runs and firings; absent: for ever.
     pub runs: Option<Period>,
     /// Replies and deliveries; absent: for ever.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{audit, prune};
-use crate::domain::Prunable;
+use crate::domain::{Prunable, Space};
 
 /// Why a file could not be copied or checked.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,17 @@ pub fn prunable(path: &Path, kinds: &[(Prunable, DateTime<Utc>)]) -> Result<Vec<
             path: path.to_owned(),
             source,
         })
+}
+
+/// How much room a database takes. The file may be in use.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn room(path: &Path) -> Result<Space, KeepError> {
+    prune::space(&open(path)?).map_err(|source| KeepError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Writes a database anew, without the room that nothing needs, so that it can give room back by itself from then on. Nobody may

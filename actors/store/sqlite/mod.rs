@@ -42,7 +42,7 @@ use tokio::sync::oneshot;
 
 use self::columns::json;
 use self::fault::Fault;
-pub use self::keep::{KeepError, Proof, check, compact, copy, prunable, verify_audit};
+pub use self::keep::{KeepError, Proof, check, compact, copy, prunable, room, verify_audit};
 use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
@@ -474,7 +474,7 @@ impl Store for SqliteStore {
         self.write(move |db| approvals::decide(db, &order.0))
     }
 
-    fn read_event(&self, order: ReadEvent) -> Pending<Option<(StoredEvent, RawBody)>> {
+    fn read_event(&self, order: ReadEvent) -> Pending<Option<(StoredEvent, Option<RawBody>)>> {
         self.read(move |db| events::read(db, &order.id))
     }
 

@@ -39,18 +39,38 @@ const fn kind(what: Prunable) -> Kind {
                                    WHERE effects.event_id = events.id AND effects.settled_at IS NULL)",
             leaves: "NULL",
         },
+        Prunable::Payloads => Kind {
+            table: "event_bodies",
+            born: "(SELECT received_at FROM events WHERE events.seq = event_bodies.seq)",
+            weight: "length(body)",
+            // What was set aside waits for somebody who looks into it.
+            over: "EXISTS (SELECT 1 FROM events
+                           WHERE events.seq = event_bodies.seq AND received_at < :before AND state = 'settled'
+                             AND NOT EXISTS (SELECT 1 FROM runs
+                                             WHERE runs.id = events.run_id AND runs.ended_at IS NULL))",
+            leaves: "NULL",
+        },
         Prunable::Conversations => Kind {
             table: "chat_sessions",
             born: "created_at",
-            weight: "0",
-            over: "last_activity_at < :before",
+            weight: "(SELECT sum(octet_length(text) + 256) FROM chat_messages WHERE session_seq = chat_sessions.seq)",
+            over:
+                "last_activity_at < :before
+                   AND NOT EXISTS (SELECT 1 FROM chat_messages line JOIN events ON events.id = line.message_id
+                                   LEFT JOIN runs ON runs.id = events.run_id
+                                   WHERE line.session_seq = chat_sessions.seq
+                                     AND (events.state = 'recorded' OR runs.seq IS NOT NULL AND runs.ended_at IS NULL))",
             leaves: "NULL",
         },
         Prunable::Runs => Kind {
             table: "runs",
             born: "created_at",
-            weight: "0",
+            weight: "octet_length(context) + octet_length(scratch)
+                     + ifnull((SELECT sum(ifnull(octet_length(output), 0) + 256)
+                               FROM phase_executions WHERE run_seq = runs.seq), 0)",
+            // The one with the newest phase stays, so that positions of phases are not used twice.
             over: "ended_at IS NOT NULL AND ended_at < :before AND untold = 0
+                   AND seq <> ifnull((SELECT run_seq FROM phase_executions ORDER BY seq DESC LIMIT 1), 0)
                    AND NOT EXISTS (SELECT 1 FROM effects
                                    WHERE effects.run_id = runs.id AND effects.settled_at IS NULL)
                    AND NOT EXISTS (SELECT 1 FROM approvals
@@ -62,7 +82,7 @@ const fn kind(what: Prunable) -> Kind {
         Prunable::Firings => Kind {
             table: "cron_firings",
             born: "created_at",
-            weight: "0",
+            weight: "total * 128",
             over: "ended_at IS NOT NULL AND ended_at < :before
                    AND seq < (SELECT max(later.seq) FROM cron_firings AS later WHERE later.cron = cron_firings.cron)
                    AND NOT EXISTS (SELECT 1 FROM cron_targets
@@ -72,12 +92,15 @@ const fn kind(what: Prunable) -> Kind {
         Prunable::Deliveries => Kind {
             table: "effects",
             born: "created_at",
-            weight: "0",
-            // A run that goes on says nothing twice: the keys of what it has said stay as long as it lives.
+            weight: "octet_length(effect) + 1024 * attempts",
+            // A run that goes on says nothing twice, and what is still to be said may be an edit of what was said: the keys
+            // of both stay until all of it is over.
             over: "settled_at IS NOT NULL AND settled_at < :before AND head = 0
                    AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = effects.run_id AND runs.ended_at IS NULL)
+                   AND NOT EXISTS (SELECT 1 FROM effects AS later
+                                   WHERE later.run_id = effects.run_id AND later.settled_at IS NULL)
                    AND NOT EXISTS (SELECT 1 FROM events
-                                   WHERE events.id = effects.event_id AND events.state = 'recorded')",
+                                   WHERE events.id = effects.event_id AND events.state <> 'settled')",
             leaves: "message",
         },
     }
@@ -94,16 +117,19 @@ pub(super) fn prune(db: &Connection, order: &Prune) -> Result<Pruned, Fault> {
     } = kind(order.what);
     let before = millis(order.before);
     let (mut last, mut bytes, mut all_young) = (None, 0, true);
+    let (mut seen, mut cut) = (0, false);
     {
         let mut window = db.prepare_cached(&format!(
-            "SELECT seq, {born}, ifnull({weight}, 0) FROM {table} WHERE seq > :after ORDER BY seq LIMIT :most"
+            "SELECT seq, ifnull({born}, 0), ifnull({weight}, 0) FROM {table} WHERE seq > :after ORDER BY seq LIMIT :most"
         ))?;
         let mut window = window.query(named_params! {":after": order.after, ":most": rows(order.most.max(1))})?;
         while let Some(row) = window.next()? {
             last = Some(row.get::<_, i64>(0)?);
             all_young &= row.get::<_, i64>(1)? >= before;
             bytes += row.get::<_, i64>(2)?;
+            seen += 1;
             if bytes >= MOST_BYTES {
+                cut = true;
                 break;
             }
         }
@@ -112,7 +138,8 @@ pub(super) fn prune(db: &Connection, order: &Prune) -> Result<Pruned, Fault> {
         return Ok(Pruned::default());
     };
     let mut pruned = Pruned {
-        next: Some(last),
+        // There is more only behind a step that was as long as it could be.
+        next: (cut || seen >= order.most).then_some(last),
         ..Pruned::default()
     };
     let mut left: BTreeSet<String> = BTreeSet::new();
@@ -129,7 +156,7 @@ pub(super) fn prune(db: &Connection, order: &Prune) -> Result<Pruned, Fault> {
     match order.what {
         Prunable::Runs => pruned.runs = left.iter().filter_map(|id| id.parse().ok()).collect(),
         Prunable::Deliveries => forget_bodies(db, &left)?,
-        Prunable::Events | Prunable::Conversations | Prunable::Firings => {}
+        Prunable::Events | Prunable::Payloads | Prunable::Conversations | Prunable::Firings => {}
     }
     Ok(pruned)
 }

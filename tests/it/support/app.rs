@@ -366,6 +366,13 @@ impl TestApp {
         self.finish_quietly().await;
     }
 
+    /// Stops the service and leaves its folder for whoever comes next.
+    pub(crate) async fn leaves(self) -> TempDir {
+        self.house.stop().await;
+        self.github.stop().await;
+        self.folder
+    }
+
     /// For a test after which nobody may sign in any more.
     pub(crate) async fn finish_quietly(self) {
         self.house.stop().await;

@@ -68,7 +68,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
-    ("folders", &[]),
+    ("folders", &["clock"]),
     ("domain", &[]),
     ("yaml", &["domain"]),
     ("messages", &["domain"]),
