@@ -12,7 +12,7 @@ pub struct AwaitQuiet;
 
 /// Asks an actor to answer when it comes to this message, whatever it has in hand: so long does a message wait in its mailbox now.
 ///
-/// Sender: API, dashboard. Handler: dispatcher, librarian, run supervisor, gate keeper, cron ticker, replier, delivery retrier, git committer, state writer.
+/// Sender: API, dashboard. Handler: dispatcher, librarian, run supervisor, gate keeper, cron ticker, sweeper, replier, delivery retrier, git committer, state writer.
 /// Answer: nothing.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::round::{RetentionRules, SweeperDoors, Swept, sweep};
 use crate::clock::SharedClock;
 use crate::house::Bell;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::store::StoreResult;
 
 /// How many messages may wait for it.
@@ -115,6 +115,12 @@ impl Handler<AwaitQuiet> for Sweeper {
         // Gone with the actor: there is nobody left to be waited for.
         Box::pin(async { quiet.await.unwrap_or(0) })
     }
+}
+
+impl Handler<Ping> for Sweeper {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<Finish> for Sweeper {

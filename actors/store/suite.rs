@@ -4316,6 +4316,9 @@ mod claims {
         house.settles(works).await;
         let sessions = async || {
             let list = ListSessions {
+                live_only: false,
+                user: None,
+                channel: None,
                 live_since: at(0),
                 before: None,
                 limit: 10,
