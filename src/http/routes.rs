@@ -1,5 +1,6 @@
 //! Every URL on one page. Knows which door needs a token; decides nothing else.
 
+use actix_web::guard::fn_guard;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
@@ -208,6 +209,10 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
             web::scope("/admin")
                 .wrap(from_fn(dashboard::guard))
                 .wrap(Compress::default())
+                .route(
+                    "/",
+                    web::get().guard(fn_guard(dashboard::is_linked)).to(dashboard::linked),
+                )
                 .route("/", web::get().to(dashboard::overview::show))
                 .route("/approvals", web::get().to(dashboard::approvals::list))
                 .route("/approvals/{id}", web::get().to(dashboard::approvals::one))

@@ -17,6 +17,7 @@ mod openapi;
 mod proxy;
 mod replies;
 mod restart;
+mod retention;
 mod run_api;
 mod runs;
 mod runs_flow;

@@ -216,6 +216,12 @@ async fn stored(id: &str, doors: &HttpDoors) -> Result<Case, Problem> {
             seen: None,
         });
     }
+    let raw = raw.ok_or_else(|| {
+        Problem::new(
+            actix_web::http::StatusCode::CONFLICT,
+            "the payload of this event is not kept any more (retention.payloads); paste one instead",
+        )
+    })?;
     let json = raw.payload().map_err(|error| {
         Problem::new(
             actix_web::http::StatusCode::CONFLICT,

@@ -79,7 +79,8 @@ pub(crate) async fn show(visit: Visit, asked: Query<Asked>) -> Result<Sheet, Pro
                 && event.envelope.source == Source::Github
             {
                 case.event = rehearsal::header_of(event.envelope.kind).to_owned();
-                let payload = raw.payload().map(|raw| pretty(raw.get())).unwrap_or_default();
+                let payload = raw.and_then(|raw| raw.payload().ok());
+                let payload = payload.map(|raw| pretty(raw.get())).unwrap_or_default();
                 case.too_long = payload.len() > EDITED;
                 if !case.too_long {
                     case.payload = payload;

@@ -68,6 +68,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
+    ("folders", &["clock"]),
     ("domain", &[]),
     ("yaml", &["domain"]),
     ("messages", &["domain"]),
@@ -87,8 +88,17 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "runs",
-        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+        &[
+            "clock",
+            "domain",
+            "folders",
+            "house",
+            "messages",
+            "messaging",
+            "workflows",
+        ],
     ),
+    ("retention", &["clock", "domain", "folders", "house", "messages"]),
     (
         "slack",
         &["clock", "connectors", "domain", "house", "messages", "messaging"],
@@ -124,6 +134,7 @@ const INSIDE: &[(&str, &[&str])] = &[
             "library",
             "messages",
             "outbound",
+            "retention",
             "runs",
             "state",
             "store",
@@ -161,6 +172,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "outbound",
             "library",
             "messages",
+            "retention",
             "runs",
             "state",
             "messaging",
@@ -235,6 +247,11 @@ const OUTER_DOORS: Exceptions = &[
         "src/cli/backup.rs",
         "store",
         "copies and checks a database file, without a server",
+    ),
+    (
+        "src/cli/prune.rs",
+        "store",
+        "counts what is old in a database file, and writes it anew, without a server",
     ),
 ];
 
