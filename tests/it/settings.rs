@@ -687,12 +687,12 @@ fn settings_that_do_not_fit_together_are_told() {
         (
             "retention: {events: 2d, payloads: 1m, runs: 23h, deliveries: 1h, logs: 30m, max_size: 1MiB}",
             &[
-                "retention.events: is shorter than 3d, for which GitHub may send a delivery again",
-                "retention.runs: is shorter than 1d, for which a call may be repeated under its Idempotency-Key",
-                "retention.deliveries: is shorter than 1d",
-                "retention.payloads: is shorter than 1h",
-                "retention.logs: is shorter than 1h",
-                "retention.max_size: is less than 16MiB",
+                "firstlight.yaml:1: retention.events: is shorter than 3d, for which GitHub may send a delivery again",
+                "firstlight.yaml:1: retention.runs: is shorter than 1d, for which a call may be repeated under its Idempotency-Key",
+                "firstlight.yaml:1: retention.deliveries: is shorter than 1d",
+                "firstlight.yaml:1: retention.payloads: is shorter than 1h",
+                "firstlight.yaml:1: retention.logs: is shorter than 1h",
+                "firstlight.yaml:1: retention.max_size: is less than 16MiB",
             ],
         ),
         (
