@@ -1,5 +1,7 @@
 //! How commands speak to a server: one exchange over HTTP, and what to say when nobody is there. Knows no command.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 pub use awc::Client;
@@ -19,6 +21,8 @@ pub struct Answered {
     pub status: u16,
     /// The body, as text.
     pub text: String,
+    /// Headers, names in lower case; of several of one name the last.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// Why there is no answer.
@@ -77,11 +81,19 @@ pub async fn call(
         None => request.send().await,
     };
     let mut response = sent.map_err(|error| match error {
+        SendRequestError::Connect(ConnectError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            NoAnswer::Failed(format!("TLS with {base} failed: {error}"))
+        }
         SendRequestError::Connect(ConnectError::Io(_) | ConnectError::Timeout | ConnectError::Resolver(_)) => {
             NoAnswer::NotRunning(base.to_owned())
         }
         error => NoAnswer::Failed(format!("no answer from {base}: {error}")),
     })?;
+    let headers = response.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let headers = headers.collect();
     let bytes = response
         .body()
         .limit(ANSWER_LIMIT)
@@ -90,5 +102,6 @@ pub async fn call(
     Ok(Answered {
         status: response.status().as_u16(),
         text: String::from_utf8_lossy(&bytes).into_owned(),
+        headers,
     })
 }

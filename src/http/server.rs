@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use super::admin::Desk;
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
+use super::knocks::Knocks;
 use super::proxies::TrustedProxies;
 use super::{front, github, mcp, routes};
 use crate::doors;
@@ -72,6 +73,8 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// Words that are waited for at `/health`.
+    pub(crate) knocks: Knocks,
     /// When it was last looked why a signature does not fit.
     pub(crate) explanations: github::Seldom,
     /// The time.
@@ -108,6 +111,7 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            knocks: Knocks::default(),
             explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),

@@ -41,7 +41,7 @@ use tokio::sync::oneshot;
 
 use self::columns::json;
 use self::fault::Fault;
-pub use self::keep::{KeepError, Proof, check, copy, verify_audit};
+pub use self::keep::{KeepError, Looked, Proof, check, copy, look, verify_audit};
 use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
