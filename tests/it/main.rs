@@ -8,6 +8,7 @@ mod crons;
 mod dashboard;
 mod deliveries;
 mod demo;
+mod doctor;
 mod gates;
 mod github;
 mod integrations;

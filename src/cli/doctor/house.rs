@@ -293,7 +293,7 @@ fn nearest_existing(path: &Path) -> PathBuf {
 
 fn disk(state_dir: &Path) -> Check {
     let name = "disk";
-    let volume = match rustix::fs::statvfs(&nearest_existing(state_dir)) {
+    let volume = match rustix::fs::statvfs(nearest_existing(state_dir)) {
         Ok(volume) => volume,
         Err(error) => {
             return Check::skipped(
