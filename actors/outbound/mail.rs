@@ -169,7 +169,10 @@ impl MailServer {
                 });
                 Err(if account {
                     Unwelcome::Account { at, words }
-                } else if error.is_tls() || (error.is_client() && self.protection == Protection::Starttls) {
+                } else if error.is_tls()
+                    || no_tls(&error)
+                    || (error.is_client() && self.protection == Protection::Starttls)
+                {
                     unprotected(words)
                 } else if error.is_client() && self.account.is_some() {
                     Unwelcome::Account { at, words }
@@ -272,12 +275,27 @@ impl Mail {
     }
 }
 
+/// Whether the other side did not speak TLS, which the library takes for a lost connection.
+fn no_tls(error: &dyn std::error::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let more = cause.to_string();
-        if !words.contains(&more) {
+        if more.starts_with(&words) {
+            words = more;
+        } else if !words.contains(&more) {
             words = format!("{words}: {more}");
         }
         source = cause.source();

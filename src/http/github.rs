@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_bad_signatures_is_explained_once_in_ten_seconds() {
-        let at = |millis| DateTime::from_timestamp_millis(1_700_000_000_000 + millis).expect("a time");
+        let at = |millis: i64| DateTime::from_timestamp_millis(1_700_000_000_000 + millis).expect("a time");
         let seldom = Seldom::default();
         let table = [
             (0, true),

@@ -19,6 +19,9 @@ use crate::support::process::{Served, firstlight};
 use crate::support::receiver::{Does, Receiver};
 use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack};
 
+/// Variables that are set.
+type Env = Vec<(&'static str, &'static str)>;
+
 /// Nobody listens there.
 const NOBODY: &str = "http://127.0.0.1:9";
 
@@ -42,7 +45,7 @@ impl Examined {
     fn says(&self, name: &str, verdict: &str, cause: &str, set: &str) {
         let check = self.check(name, cause);
         assert_eq!(check["verdict"], verdict, "{name}: {}", self.shown);
-        let named = check["set"].as_str().unwrap_or_default();
+        let named = check["fix"].as_str().unwrap_or_default();
         assert!(named.contains(set), "{name} should name {set}: {}", self.shown);
     }
 
@@ -134,7 +137,7 @@ async fn for_people_it_is_a_table_without_colours_where_there_is_no_terminal() {
         text.contains("skipped  mail          no mail server is set\n"),
         "{text}"
     );
-    assert!(text.contains("set: SMTP_URL (smtp_url)\n"), "{text}");
+    assert!(text.contains("fix: SMTP_URL (smtp_url)\n"), "{text}");
     assert!(text.trim_end().ends_with("skipped"), "{text}");
 }
 
@@ -171,7 +174,7 @@ async fn what_is_wrong_on_this_machine_is_named() {
     }
     let nothing: Prepare = |_| {};
     let long = "a long secret of this test";
-    let table: Vec<(Prepare, Vec<(&str, &str)>, [&str; 4], i32)> = vec![
+    let table: Vec<(Prepare, Env, [&str; 4], i32)> = vec![
         (
             nothing,
             vec![("WEBHOOK_SECERT", long)],
@@ -363,7 +366,7 @@ async fn an_app_that_is_set_up_well_is_told_so() {
 async fn what_is_wrong_with_the_app_is_named() {
     type Break = fn(&Github);
     let nothing: Break = |_| {};
-    let table: Vec<(Break, Vec<(&str, &str)>, [&str; 4])> = vec![
+    let table: Vec<(Break, Env, [&str; 4])> = vec![
         (
             nothing,
             vec![("GITHUB_APP_ID", "4712")],
@@ -673,6 +676,12 @@ async fn the_mail_server_is_greeted_and_gets_no_mail() {
             "failed",
             "refuses the account",
             "user and password",
+        ),
+        (
+            format!("smtps://u:hunter2@127.0.0.1:{good}"),
+            "failed",
+            "cannot be protected",
+            "the scheme of SMTP_URL",
         ),
         (
             format!("smtp+starttls://u:hunter2@127.0.0.1:{good}"),

@@ -133,7 +133,7 @@ pub struct Looked {
     pub version: i32,
     /// The last version that this program knows.
     pub known: i32,
-    /// Bytes of the file, without its write-ahead log.
+    /// Bytes of the file and its write-ahead log.
     pub bytes: u64,
     /// Whether the database's quick check came to its end in time; it found nothing then.
     pub checked: bool,
@@ -175,10 +175,14 @@ pub fn look(path: &Path, patience: Duration) -> Result<Looked, KeepError> {
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => false,
         Err(error) => return Err(unreadable(error)),
     };
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
     Ok(Looked {
         version,
         known: super::migrate::MIGRATIONS.last().map_or(0, |last| last.version),
-        bytes: std::fs::metadata(path).map_or(0, |meta| meta.len()),
+        bytes: size(path) + size(&log),
         checked,
     })
 }

@@ -888,10 +888,10 @@ mod tests {
             let check = judge(DELIVERIES, &delivery(code, status), 0, 0, None);
             assert_eq!(check.verdict, verdict, "{code}");
             assert!(check.cause.unwrap_or_default().contains(cause), "{code}");
-            assert!(check.set.unwrap_or_default().contains(set), "{code}");
+            assert!(check.fix.unwrap_or_default().contains(set), "{code}");
         }
         let known = judge(DELIVERIES, &delivery(401, "x"), 0, 0, Some(Some(Cause::NoSignature)));
-        assert!(known.set.expect("a setting").contains("on GitHub"));
+        assert!(known.fix.expect("a setting").contains("on GitHub"));
         let right = judge(DELIVERIES, &delivery(401, "x"), 0, 0, Some(None));
         assert!(right.cause.expect("a cause").contains("goes by another one"));
         let shaky = judge(DELIVERIES, &delivery(202, "OK"), 2, 7, None);

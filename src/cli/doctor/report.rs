@@ -43,7 +43,7 @@ pub(super) struct Check {
     /// Why that is trouble.
     pub(super) cause: Option<String>,
     /// The one thing to set or do.
-    pub(super) set: Option<String>,
+    pub(super) fix: Option<String>,
 }
 
 impl Check {
@@ -53,14 +53,14 @@ impl Check {
             verdict: Verdict::Ok,
             found: found.into(),
             cause: None,
-            set: None,
+            fix: None,
         }
     }
 
     /// Not looked at: why, and what to set to have it.
-    pub(super) fn skipped(name: &'static str, found: impl Into<String>, set: Option<&str>) -> Self {
+    pub(super) fn skipped(name: &'static str, found: impl Into<String>, fix: Option<&str>) -> Self {
         Self {
-            set: set.map(str::to_owned),
+            fix: fix.map(str::to_owned),
             verdict: Verdict::Skipped,
             ..Self::ok(name, found)
         }
@@ -70,12 +70,12 @@ impl Check {
         name: &'static str,
         found: impl Into<String>,
         cause: impl Into<String>,
-        set: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             verdict: Verdict::Warning,
             cause: Some(cause.into()),
-            set: Some(set.into()),
+            fix: Some(fix.into()),
             ..Self::ok(name, found)
         }
     }
@@ -84,11 +84,11 @@ impl Check {
         name: &'static str,
         found: impl Into<String>,
         cause: impl Into<String>,
-        set: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         Self {
             verdict: Verdict::Failed,
-            ..Self::warning(name, found, cause, set)
+            ..Self::warning(name, found, cause, fix)
         }
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn count(checks: &[Check], verdict: Verdict) -> usize {
     checks.iter().filter(|check| check.verdict == verdict).count()
 }
 
-/// `{ok, failed, warnings, skipped, checks: [{name, verdict, found, cause, set}]}`.
+/// `{ok, failed, warnings, skipped, checks: [{name, verdict, found, cause, fix}]}`.
 pub(super) fn as_json(checks: &[Check]) -> Value {
     json!({
         "ok": count(checks, Verdict::Failed) == 0,
@@ -108,7 +108,7 @@ pub(super) fn as_json(checks: &[Check]) -> Value {
     })
 }
 
-/// A row for each check, its cause and what to set below it; at the end, how many there are.
+/// A row for each check, its cause and what to change below it; at the end, how many there are.
 pub(super) fn as_text(checks: &[Check], colours: bool) -> String {
     let widest = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
     let margin = " ".repeat("warning  ".len() + widest + 2);
@@ -120,7 +120,7 @@ pub(super) fn as_text(checks: &[Check], colours: bool) -> String {
             false => word,
         };
         text.push_str(&format!("{word}  {:widest$}  {}\n", check.name, plain(&check.found)));
-        for (what, words) in [("why", &check.cause), ("set", &check.set)] {
+        for (what, words) in [("why", &check.cause), ("fix", &check.fix)] {
             if let Some(words) = words {
                 text.push_str(&format!("{margin}{what}: {}\n", plain(words)));
             }
@@ -163,9 +163,9 @@ mod tests {
             "ok       disk   12 GB free\n\
              failed   store  cannot be read [31m\n                \
              why: it is damaged\n                \
-             set: put a backup back\n\
+             fix: put a backup back\n\
              skipped  mail   no mail server is set\n                \
-             set: SMTP_URL (smtp_url)\n\n\
+             fix: SMTP_URL (smtp_url)\n\n\
              1 ok, 1 failed, 0 to look at, 1 skipped\n"
         );
         assert!(as_text(&checks, true).starts_with("\u{1b}[32mok     \u{1b}[0m  disk"));

@@ -404,7 +404,7 @@ mod tests {
         for (public, named, heard, verdict, set) in table {
             let check = forwarded(&heard, &public.parse().expect("a URL"), named);
             assert_eq!(check.verdict, verdict, "{heard}");
-            assert!(check.set.unwrap_or_default().contains(set), "{heard}");
+            assert!(check.fix.unwrap_or_default().contains(set), "{heard}");
         }
     }
 
