@@ -19,6 +19,6 @@ pub use absent::AbsentClient;
 pub use backoff::Backoff;
 pub use git::{GitCommitter, GitConfig};
 pub use guard::{Guard, Resolver, SystemResolver};
-pub use mail::{Mail, MailServer};
+pub use mail::{Mail, MailServer, Unwelcome};
 pub use replier::{Platform, Replier, ReplierDoors};
 pub use retrier::{Defaults, DeliveryConfig, DeliveryDoors, DeliveryRetrier};

@@ -10,6 +10,7 @@ mod github;
 mod health;
 mod idempotency;
 mod integrations;
+mod knocks;
 mod mcp;
 mod metrics;
 mod openapi;

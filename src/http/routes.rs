@@ -119,6 +119,8 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/stats/hourly", web::get().to(admin::stats::hourly))
                 .route("/config", web::get().to(admin::config::show))
                 .route("/actors", web::get().to(admin::config::actors))
+                .route("/knocks", web::get().to(admin::knocks::word))
+                .route("/knocks/{word}", web::get().to(admin::knocks::heard))
                 .route("/route-test", web::post().to(admin::rehearsal::rehearse))
                 .route("/containers", web::get().to(admin::containers::list))
                 .route("/containers/stats", web::get().to(admin::containers::stats))

@@ -35,6 +35,7 @@ use super::admin::config::Looks;
 use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
+use super::knocks::Knocks;
 use super::proxies::{TrustedProxies, came_by_tls};
 use super::{doorway, github, mcp, routes};
 use crate::doors;
@@ -76,6 +77,8 @@ pub struct HttpShared {
     pub config: serde_json::Value,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
+    /// Words that are waited for at `/health`.
+    pub(crate) knocks: Knocks,
     /// When it was last looked why a signature does not fit.
     pub(crate) explanations: github::Seldom,
     /// The time.
@@ -113,6 +116,7 @@ impl HttpShared {
             changes: Board::default(),
             config: serde_json::Value::Null,
             looks: Looks::new(clock.now()),
+            knocks: Knocks::default(),
             explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),

@@ -7,6 +7,7 @@ pub(crate) mod containers;
 pub(crate) mod crons;
 mod doors;
 pub(crate) mod events;
+pub(crate) mod knocks;
 pub(crate) mod logs;
 pub(crate) mod rehearsal;
 pub(crate) mod runs;
