@@ -34,6 +34,7 @@ use crate::doors;
 use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics};
 use crate::secrets::SecretsFolder;
 use crate::settings::{self, HttpUrl, Loaded, OAuthScope, Settings, Word};
+use crate::telemetry::{self, Telemetry};
 use crate::tools::{Scope, ToolDoors};
 
 /// Why the house did not open.
@@ -57,6 +58,7 @@ pub struct Running {
     registry: ConnectorRegistry,
     shared: Arc<HttpShared>,
     store: Arc<SqliteStore>,
+    telemetry: Option<Telemetry>,
     belfry: Belfry,
     _only_one: File,
 }
@@ -151,7 +153,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
     let admin_secret = secrets.obtain("admin_secret", settings.admin.secret.as_ref())?;
 
-    let changes = Board::of(boot_id(&clock));
+    let boot = boot_id(&clock);
+    let changes = Board::of(boot.clone());
     let options = SqliteOptions {
         changes: changes.clone(),
         ..SqliteOptions::at(state_dir.join("firstlight.db"))
@@ -195,7 +198,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             sender.start().recipient()
         }),
     };
-    let system = System::start(store.clone(), config, &clock, &bells).await?;
+    let (watched, telemetry) = telemetry::start(&settings.telemetry, store.clone(), &clock, boot)?;
+    let system = System::start(watched, config, &clock, &bells).await?;
 
     let revoked = store
         .revoked_tokens(RevokedTokens { at: clock.now() })
@@ -239,6 +243,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         registry,
         shared,
         store,
+        telemetry,
         belfry,
         _only_one: only_one,
     })
@@ -344,6 +349,9 @@ impl Running {
     pub async fn stop(mut self) {
         self.registry.stop_all().await;
         self.system.finish().await;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close in order; what it answered is on disk all the same");
         }
@@ -606,6 +614,8 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.log_cap = settings.runs.log_limit.bytes();
     config.kept_output = settings.runs.output_limit.as_usize();
     config.plain_token = settings.github.token_for_phases;
+    let otlp = &settings.telemetry.otlp;
+    config.traces = otlp.endpoint.as_ref().map(|_| otlp.sample_ratio.of_traces());
     let runtime = |runtime: &settings::Runtime| Runtime {
         command: runtime.command.clone(),
         env: runtime.env.iter().map(ToString::to_string).collect(),

@@ -21,6 +21,7 @@ mod runtime;
 mod secret;
 mod tally;
 mod token;
+mod trace;
 mod workflow;
 
 pub use approval::*;
@@ -44,4 +45,5 @@ pub use runtime::*;
 pub use secret::*;
 pub use tally::*;
 pub use token::*;
+pub use trace::*;
 pub use workflow::*;

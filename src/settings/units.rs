@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use actors::domain::ManagedRepos;
+use actors::domain::{ManagedRepos, SampleRatio, Secret};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not the word it was taken for: what is wrong and what to write instead.
@@ -36,7 +37,17 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Size, Period, Listen, HttpUrl, Network, Reachable, VariableName, Word);
+as_text!(
+    Size,
+    Period,
+    Listen,
+    HttpUrl,
+    Network,
+    Ratio,
+    Reachable,
+    VariableName,
+    Word
+);
 
 /// A number of bytes: `1048576`, `64KiB`, `16MiB`, `1GB`. Units with an `i` count in 1,024, the others in 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -409,6 +420,50 @@ impl fmt::Display for Reachable {
             Self::Network(network) => fmt::Display::fmt(network, f),
         }
     }
+}
+
+/// A share, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Ratio(SampleRatio);
+
+impl Ratio {
+    /// As a rule about traces.
+    #[must_use]
+    pub fn of_traces(self) -> SampleRatio {
+        self.0
+    }
+}
+
+impl FromStr for Ratio {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        let ratio: Result<SampleRatio, _> = text.parse();
+        ratio
+            .map(Self)
+            .map_err(|problem| Unreadable::new(format!("{} {problem}", quoted(text))))
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A header as OpenTelemetry's own variable has it, `name=value` with a percent-encoded value: its name and its value.
+/// Nothing where the text is no header. Never quoted in a mistake: its value is a key.
+#[must_use]
+pub fn header(text: &Secret) -> Option<(String, Secret)> {
+    let (name, value) = text.expose().split_once('=')?;
+    let name = name.trim();
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+    let of_a_name = |c: u8| c.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&c);
+    let sound = !name.is_empty()
+        && name.bytes().all(of_a_name)
+        && !value.is_empty()
+        && value.bytes().all(|c| (b' '..0x7f).contains(&c));
+    sound.then(|| (name.to_ascii_lowercase(), Secret::new(value)))
 }
 
 /// The name of an environment variable. Never quoted in a mistake: whoever writes `KEY=value` wrote a secret.

@@ -107,6 +107,8 @@ const INSIDE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["changes", "clock", "domain", "messages"]),
+    // Watches the store from outside of it; nobody in the flow knows that.
+    ("traces", &["clock", "domain", "messages", "store"]),
     (
         "state",
         &["changes", "clock", "diagnostics", "domain", "house", "messages"],
@@ -137,6 +139,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("lib", &[], &[]),
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
+    ("telemetry", &["clock", "domain", "store", "traces"], &["settings"]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
     (
         "http",
@@ -170,7 +173,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "system",
             "workflows",
         ],
-        &["doors", "http", "secrets", "settings", "tools"],
+        &["doors", "http", "secrets", "settings", "telemetry", "tools"],
     ),
     (
         "cli",
@@ -430,6 +433,10 @@ const HOMES: &[(&str, &[&str])] = &[
         &["actors/workflows/load.rs", "src/http/dashboard/assets.rs"],
     ),
     ("maud", &["src/http/dashboard/"]),
+    ("opentelemetry", &["src/telemetry/"]),
+    ("opentelemetry_http", &["src/telemetry/"]),
+    ("opentelemetry_otlp", &["src/telemetry/"]),
+    ("opentelemetry_sdk", &["src/telemetry/"]),
     ("tracing_subscriber", &["src/logging.rs"]),
     ("indicatif", &["src/demo/"]),
 ];
