@@ -159,6 +159,12 @@ impl SampleRatio {
     /// All of them.
     pub const ALL: Self = Self(1.0);
 
+    /// As a number from 0 to 1.
+    #[must_use]
+    pub fn number(self) -> f64 {
+        self.0
+    }
+
     /// Whether this trace is kept.
     #[must_use]
     pub fn keeps(self, trace: TraceId) -> bool {

@@ -37,17 +37,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(
-    Size,
-    Period,
-    Listen,
-    HttpUrl,
-    Network,
-    Ratio,
-    Reachable,
-    VariableName,
-    Word
-);
+as_text!(Size, Period, Listen, HttpUrl, Network, Reachable, VariableName, Word);
 
 /// A number of bytes: `1048576`, `64KiB`, `16MiB`, `1GB`. Units with an `i` count in 1,024, the others in 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -434,14 +424,36 @@ impl Ratio {
     }
 }
 
-impl FromStr for Ratio {
-    type Err = Unreadable;
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = f64;
 
-    fn from_str(text: &str) -> Result<Self, Unreadable> {
-        let ratio: Result<SampleRatio, _> = text.parse();
-        ratio
-            .map(Self)
-            .map_err(|problem| Unreadable::new(format!("{} {problem}", quoted(text))))
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 1")
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+                Ok(number)
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
+                Ok(u32::try_from(number).map_or(f64::INFINITY, f64::from))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<f64, E> {
+                Ok(f64::NEG_INFINITY)
+            }
+        }
+        let number = deserializer.deserialize_f64(Number)?;
+        number.to_string().parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.number())
     }
 }
 

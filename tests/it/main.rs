@@ -25,5 +25,6 @@ mod sign_in;
 mod slack;
 mod support;
 mod tidy;
+mod traces;
 mod trust;
 mod workflows;
