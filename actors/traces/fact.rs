@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::{
     ApprovalId, AttemptOutcome, Cause, DeliveryId, Effect, EffectKey, EffectSeq, EventEnvelope, EventSeq, EventType,
-    NewEffect, NewRun, Opened, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RepoName, RunId, RunRecord, RunStatus,
-    RunSummary, Source, StoredEffect, TriggerType, WorkflowName,
+    INTERRUPTED, NewEffect, NewRun, Opened, PUT_DOWN, PhaseEnd, PhaseName, PhaseRecord, PhaseStatus, RepoName, RunId,
+    RunRecord, RunStatus, RunSummary, Source, StoredEffect, TriggerType, WorkflowName,
 };
 
 /// Something is on disk.
@@ -204,9 +204,9 @@ pub(crate) enum StepFacts {
         attempt: u32,
         status: PhaseStatus,
         exit_code: Option<i32>,
+        /// It was no end of its own.
+        cut_off: Option<&'static str>,
     },
-    Paused(PhaseName),
-    PutDown,
     RunEnded(RunStatus),
 }
 
@@ -218,7 +218,17 @@ impl StepFacts {
             attempt: end.attempt,
             status: end.status,
             exit_code: end.exit_code,
+            cut_off: end.reason.as_deref().and_then(cut_off),
         }
+    }
+}
+
+/// What cut a phase off, by the reason of its end.
+pub(crate) fn cut_off(reason: &str) -> Option<&'static str> {
+    match reason {
+        _ if reason.starts_with(PUT_DOWN) => Some("put_down"),
+        _ if reason.starts_with(INTERRUPTED) => Some("interrupted"),
+        _ => None,
     }
 }
 

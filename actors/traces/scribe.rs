@@ -244,17 +244,13 @@ impl Scribe {
                     };
                     live.open.insert((phase, attempt), facts);
                 }
-                // It goes on until somebody answers.
-                StepFacts::Ended {
-                    status: PhaseStatus::WaitingApproval | PhaseStatus::Running,
-                    ..
-                } => {}
                 StepFacts::Ended {
                     phase,
                     kind,
                     attempt,
                     status,
                     exit_code,
+                    cut_off,
                 } => {
                     let begun = live.open.remove(&(phase.clone(), attempt));
                     let facts = PhaseFacts {
@@ -267,16 +263,7 @@ impl Scribe {
                         started_at: begun.map_or(at, |begun| begun.started_at),
                         ended_at: Some(at),
                     };
-                    spans.push(phase_span(&live.run, &facts, at, None));
-                }
-                StepFacts::Paused(phase) => {
-                    let asks = live.open.values_mut().filter(|open| open.phase == phase);
-                    asks.for_each(|open| open.status = PhaseStatus::WaitingApproval);
-                }
-                StepFacts::PutDown => {
-                    let open = std::mem::take(&mut live.open).into_values();
-                    let running = open.filter(|phase| phase.status == PhaseStatus::Running);
-                    spans.extend(running.map(|phase| phase_span(&live.run, &phase, at, Some("put_down"))));
+                    spans.push(phase_span(&live.run, &facts, at, cut_off));
                 }
                 StepFacts::RunEnded(status) => spans.push(run_span(&live.run, status, at)),
             }
@@ -612,7 +599,8 @@ fn run_span(run: &RunFacts, status: RunStatus, at: DateTime<Utc>) -> Span {
 fn phase_span(run: &RunFacts, phase: &PhaseFacts, at: DateTime<Utc>, how: Option<&'static str>) -> Span {
     let result = match phase.status {
         _ if how.is_some() => "error",
-        PhaseStatus::Succeeded => "success",
+        // Its work is done; the wait that follows is the question's.
+        PhaseStatus::Succeeded | PhaseStatus::WaitingApproval => "success",
         PhaseStatus::Skipped => "skip",
         _ => "failure",
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::fact::{EffectFacts, Fact, PhaseFacts, Received, Routed, RunFacts, StepFacts, Tried};
+use super::fact::{EffectFacts, Fact, PhaseFacts, Received, Routed, RunFacts, StepFacts, Tried, cut_off};
 use crate::clock::SharedClock;
 use crate::domain::{
     Decided, EffectSeq, MessageRecorded, NewRun, Opened, Recorded, Replayed, RunRecord, RunStatus, Step, StoredEvent,
@@ -168,10 +168,10 @@ impl Watch for Witness {
         self.after(move |runs: &Vec<RunRecord>, _| {
             let with_phases = |run: &RunRecord| {
                 // Done phases were told of when they were done; those that a crash cut off were not.
-                let phases = run.phases.iter().filter(|phase| {
-                    phase.ended_at.is_none()
-                        || phase.reason.as_deref() == Some(crate::domain::INTERRUPTED) && run.summary.restart_count > 0
-                });
+                let phases = run
+                    .phases
+                    .iter()
+                    .filter(|phase| phase.ended_at.is_none() || phase.reason.as_deref().is_some_and(interrupted));
                 (RunFacts::of(run), phases.map(PhaseFacts::of).collect())
             };
             let runs: Vec<_> = runs.iter().map(with_phases).collect();
@@ -290,6 +290,11 @@ impl Watch for Witness {
     }
 }
 
+/// Whether this is the reason of a phase that a crash cut off.
+fn interrupted(reason: &str) -> bool {
+    cut_off(reason) == Some("interrupted")
+}
+
 /// Steps that spans tell of.
 fn seen(step: &Step) -> Option<StepFacts> {
     match step {
@@ -299,10 +304,8 @@ fn seen(step: &Step) -> Option<StepFacts> {
             attempt: *attempt,
         }),
         Step::PhaseEnded(end) => Some(StepFacts::ended(end)),
-        Step::PutDown => Some(StepFacts::PutDown),
         Step::Ended { status, .. } => Some(StepFacts::RunEnded(*status)),
-        // What it waits for is told when the wait is over.
-        Step::Paused(question) => Some(StepFacts::Paused(question.phase.clone())),
-        Step::Shown(_) | Step::Scratch { .. } => None,
+        // What a pause waits for is told when the wait is over.
+        Step::Shown(_) | Step::Scratch { .. } | Step::Paused(_) | Step::PutDown => None,
     }
 }

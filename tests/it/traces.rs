@@ -117,8 +117,9 @@ const PLAIN: &str = "phases:\n  - name: mark\n    type: context\n";
 #[actix_rt::test]
 async fn one_delivery_is_one_trace_down_to_its_comment() {
     let (_overlay, collector, app) = traced(PLAIN, "").await;
+    app.github.opens_issue("acme/site", "It broke", "");
     let id = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-    let mut payload = issue("opened", 7, &format!("It broke {CANARY}"));
+    let mut payload = issue("opened", 1, &format!("It broke {CANARY}"));
     payload["issue"]["body"] = format!("It fails. {CANARY}").into();
     let delivery = Delivery::signed("issues", id, payload.to_string());
     assert_eq!(app.deliver(&delivery).await.status, 202);
@@ -153,7 +154,7 @@ async fn one_delivery_is_one_trace_down_to_its_comment() {
     assert_eq!(fact("run issue-triage", "cicd.pipeline.result"), "success");
     assert_eq!(fact("phase look", "process.exit.code"), "0");
     assert_eq!(fact("phase triage", "cicd.pipeline.task.run.result"), "skip");
-    assert_eq!(fact("github.comment", "firstlight.effect.target"), "acme/site#7");
+    assert_eq!(fact("github.comment", "firstlight.effect.target"), "acme/site#1");
     assert!(of_it.iter().all(|span| !span.failed), "{of_it:#?}");
 
     for got in collector.got_at(PATH) {
@@ -168,10 +169,11 @@ async fn one_delivery_is_one_trace_down_to_its_comment() {
 #[actix_rt::test]
 async fn a_retried_effect_adds_its_attempts_to_the_same_trace() {
     let (_overlay, collector, app) = traced(PLAIN, "").await;
-    let comments = "/issues/7/comments";
+    app.github.opens_issue("acme/site", "It broke", "");
+    let comments = "/issues/1/comments";
     app.github
         .script_on("POST", comments, Fault::status(502, "Server Error"));
-    let id = app.accept("issues", &issue("opened", 7, "It broke")).await;
+    let id = app.accept("issues", &issue("opened", 1, "It broke")).await;
     // The second try is due a second later; nothing else tells when it is over.
     let tries = |all: &[Span]| all.iter().filter(|span| span.name == "github.comment").count();
     collector.until(|collector| tries(&spans(collector)) >= 2).await;
