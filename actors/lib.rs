@@ -20,5 +20,6 @@ pub mod slack;
 pub mod state;
 pub mod store;
 pub mod system;
+pub mod traces;
 pub mod workflows;
 pub mod yaml;

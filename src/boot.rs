@@ -38,6 +38,7 @@ use crate::http::{
 };
 use crate::secrets::{self, SecretsFolder};
 use crate::settings::{self, ForwardedHeader, HttpUrl, Loaded, Network, OAuthScope, Settings, Word};
+use crate::telemetry::{self, Telemetry};
 use crate::tools::{Scope, ToolDoors};
 
 /// Why the house did not open.
@@ -61,6 +62,7 @@ pub struct Running {
     registry: ConnectorRegistry,
     shared: Arc<HttpShared>,
     store: Arc<SqliteStore>,
+    telemetry: Option<Telemetry>,
     belfry: Belfry,
     _only_one: File,
 }
@@ -155,7 +157,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
     let admin_secret = secrets.obtain("admin_secret", settings.admin.secret.as_ref())?;
 
-    let changes = Board::of(boot_id(&clock));
+    let boot = boot_id(&clock);
+    let changes = Board::of(boot.clone());
     let options = SqliteOptions {
         changes: changes.clone(),
         ..SqliteOptions::at(state_dir.join("firstlight.db"))
@@ -200,7 +203,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             sender.start().recipient()
         }),
     };
-    let system = System::start(store.clone(), config, &clock, &bells).await?;
+    let (watched, telemetry) = telemetry::start(&settings.telemetry, store.clone(), &clock, boot)?;
+    let system = System::start(watched, config, &clock, &bells).await?;
 
     let revoked = store
         .revoked_tokens(RevokedTokens { at: clock.now() })
@@ -244,6 +248,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         registry,
         shared,
         store,
+        telemetry,
         belfry,
         _only_one: only_one,
     })
@@ -367,6 +372,9 @@ impl Running {
     pub async fn stop(mut self) {
         self.registry.stop_all().await;
         self.system.finish().await;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close in order; what it answered is on disk all the same");
         }
@@ -671,6 +679,8 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.log_cap = settings.runs.log_limit.bytes();
     config.kept_output = settings.runs.output_limit.as_usize();
     config.plain_token = settings.github.token_for_phases;
+    let otlp = &settings.telemetry.otlp;
+    config.traces = otlp.endpoint.as_ref().map(|_| otlp.sample_ratio.of_traces());
     let runtime = |runtime: &settings::Runtime| Runtime {
         command: runtime.command.clone(),
         env: runtime.env.iter().map(ToString::to_string).collect(),

@@ -23,6 +23,7 @@ mod secret;
 mod spelling;
 mod tally;
 mod token;
+mod trace;
 mod workflow;
 
 pub use approval::*;
@@ -48,4 +49,5 @@ pub use secret::*;
 pub use spelling::*;
 pub use tally::*;
 pub use token::*;
+pub use trace::*;
 pub use workflow::*;

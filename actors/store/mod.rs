@@ -60,6 +60,27 @@ macro_rules! orders {
             fn close(&self) -> Pending<()>;
         }
 
+        /// Sees which orders are given, and what is answered once it is on disk. It changes neither, and it must not block:
+        /// whoever asked waits for it. What it does not ask to see costs nothing.
+        pub trait Watch: Send + Sync + 'static {
+            $($(#[$doc])* fn $method(&self, order: &$message) -> Option<After<$answer>> {
+                // Seen and let go.
+                let _ = order;
+                None
+            })+
+        }
+
+        impl Store for WatchedStore {
+            $(fn $method(&self, order: $message) -> Pending<$answer> {
+                let after = self.watch.$method(&order);
+                watched(self.store.$method(order), after)
+            })+
+
+            fn close(&self) -> Pending<()> {
+                self.store.close()
+            }
+        }
+
         $(impl Handler<$message> for StoreDoor {
             type Result = ResponseFuture<StoreResult<$answer>>;
 
@@ -230,6 +251,33 @@ orders! {
     give_back(GiveBack) -> Space;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
+}
+
+/// What a watch does with an answer that was good.
+pub type After<T> = Box<dyn FnOnce(&T) + Send>;
+
+/// A store that somebody watches. It is the same store: order, answers and durability are those of the one inside.
+pub struct WatchedStore {
+    store: Arc<dyn Store>,
+    watch: Arc<dyn Watch>,
+}
+
+impl WatchedStore {
+    /// Lets this watch see what is asked of this store from now on, through this value.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, watch: Arc<dyn Watch>) -> Self {
+        Self { store, watch }
+    }
+}
+
+/// The order was queued when `pending` was made, so it is only the answer that is looked at.
+fn watched<T: Send + 'static>(pending: Pending<T>, after: Option<After<T>>) -> Pending<T> {
+    let Some(after) = after else { return pending };
+    Box::pin(async move {
+        let answer = pending.await?;
+        after(&answer);
+        Ok(answer)
+    })
 }
 
 /// The store's door: hands each message to the store and its answer back. It holds nothing, so that every arbiter may have

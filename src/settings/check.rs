@@ -37,6 +37,7 @@ pub(super) fn all(settings: &Settings, places: &Places, broken: &BTreeSet<String
     check.runtimes();
     check.limits();
     check.retention();
+    check.telemetry();
 }
 
 struct Check<'a> {
@@ -372,8 +373,33 @@ impl Check<'_> {
         }
     }
 
+    fn telemetry(&mut self) {
+        let otlp = &self.settings.telemetry.otlp;
+        for (index, header) in otlp.headers.iter().enumerate() {
+            if crate::settings::header(header).is_none() {
+                self.say(
+                    &format!("telemetry.otlp.headers[{index}]"),
+                    &["telemetry.otlp.headers"],
+                    "is no header; write its name, =, and its value, percent-encoded where it holds a comma, as in authorization=Bearer%20…",
+                );
+            }
+        }
+        if otlp.endpoint.is_none() && !otlp.headers.is_empty() {
+            self.say(
+                "telemetry.otlp.headers",
+                &["telemetry.otlp.endpoint"],
+                "are for a collector, and there is none; set telemetry.otlp.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)",
+            );
+        }
+    }
+
     fn limits(&mut self) {
-        let Settings { server, runs, .. } = self.settings;
+        let Settings {
+            server,
+            runs,
+            telemetry,
+            ..
+        } = self.settings;
         let sizes = [
             ("server.body_budget", server.body_budget),
             ("runs.log_limit", runs.log_limit),
@@ -382,6 +408,7 @@ impl Check<'_> {
         let periods = [
             ("runs.phase_timeout", runs.phase_timeout),
             ("runs.deadline", runs.deadline),
+            ("telemetry.otlp.timeout", telemetry.otlp.timeout),
         ];
         let none = sizes
             .into_iter()

@@ -11,7 +11,7 @@ use actors::dispatch::Routes;
 use actors::domain::{IntegrationEvent, OutputBy, PromptBy, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::units::{HttpUrl, Listen, Network, Period, Reachable, RepoPatterns, Size, VariableName, Word};
+use super::units::{HttpUrl, Listen, Network, Period, Ratio, Reachable, RepoPatterns, Size, VariableName, Word};
 
 /// All settings, checked. Paths are absolute. Printing it in any way shows no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub git_auto_commit: GitAutoCommit,
     /// Numbers for a monitoring system.
     pub metrics: Metrics,
+    /// Traces for a collector.
+    pub telemetry: Telemetry,
     /// Mail server with its account.
     pub smtp_url: Option<Secret>,
     /// Where notifications go that name no endpoint.
@@ -282,6 +284,30 @@ pub struct GitAutoCommit {
 pub struct Metrics {
     /// Shown without a token.
     pub public: bool,
+}
+
+/// `telemetry`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// What the service is called there.
+    pub service_name: Word,
+    /// Where traces go.
+    pub otlp: Otlp,
+}
+
+/// `telemetry.otlp`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// Base URL of the collector; absent: nothing is traced.
+    pub endpoint: Option<HttpUrl>,
+    /// `name=value`, the value percent-encoded where needed.
+    pub headers: Vec<Secret>,
+    /// Which share of the traces is kept.
+    pub sample_ratio: Ratio,
+    /// Time for one request.
+    pub timeout: Period,
 }
 
 /// `notifications`.

@@ -28,5 +28,6 @@ mod sign_in;
 mod slack;
 mod support;
 mod tidy;
+mod traces;
 mod trust;
 mod workflows;

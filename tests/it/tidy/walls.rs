@@ -117,6 +117,8 @@ const INSIDE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["changes", "clock", "domain", "messages"]),
+    // Watches the store from outside of it; nobody in the flow knows that.
+    ("traces", &["clock", "domain", "messages", "store"]),
     (
         "state",
         &["changes", "clock", "diagnostics", "domain", "house", "messages"],
@@ -148,6 +150,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("lib", &[], &[]),
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
+    ("telemetry", &["clock", "domain", "store", "traces"], &["settings"]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
     (
         "http",
@@ -182,7 +185,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "system",
             "workflows",
         ],
-        &["doors", "http", "secrets", "settings", "tools"],
+        &["doors", "http", "secrets", "settings", "telemetry", "tools"],
     ),
     (
         "cli",
@@ -480,6 +483,10 @@ const HOMES: &[(&str, &[&str])] = &[
         &["actors/workflows/load.rs", "src/http/dashboard/assets.rs"],
     ),
     ("maud", &["src/http/dashboard/"]),
+    ("opentelemetry", &["src/telemetry/"]),
+    ("opentelemetry_http", &["src/telemetry/"]),
+    ("opentelemetry_otlp", &["src/telemetry/"]),
+    ("opentelemetry_sdk", &["src/telemetry/"]),
     ("tracing_subscriber", &["src/logging.rs"]),
     ("indicatif", &["src/demo/"]),
 ];
