@@ -238,7 +238,9 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         tracing::info!("no HTTP listener: github.enabled is false (server.always: true opens it anyway)");
     }
     match slack {
-        Some(web) => registry.register(Box::new(slack_connector(settings, web, &system, clock, bells)))?,
+        Some(web) => registry.register(Box::new(
+            slack_connector(settings, web, &system, clock, bells).shown_on(shared.lines.clone()),
+        ))?,
         None => tracing::info!("Slack is off: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set"),
     }
     registry.start_all(&system.sink()).await?;

@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
-use actors::connectors::{Connector, SinkMaker};
+use actors::connectors::{Connector, Lines, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::{Deliver, ExplainRefusal};
@@ -75,6 +75,8 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// How the lines of connectors to their platforms stand.
+    pub lines: Lines,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
     /// Words that are waited for at `/health`.
@@ -115,6 +117,7 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            lines: Lines::default(),
             looks: Looks::new(clock.now()),
             knocks: Knocks::default(),
             explanations: github::Seldom::default(),
