@@ -18,6 +18,7 @@ mod proxies;
 mod routes;
 mod server;
 mod sse;
+mod wish;
 
 pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
-use super::problem::Problem;
+use super::problem::{BodyCap, Problem};
 use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics, openapi};
 
 /// Largest body of an API request, in bytes.
@@ -16,6 +16,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
     config
         .app_data(web::Data::from(agents.sessions))
         .app_data(web::PayloadConfig::new(API_BODY_CAP))
+        .app_data(BodyCap(API_BODY_CAP))
         // Open to everybody: exact paths, never a prefix or a suffix.
         .route("/health", web::get().to(health::health))
         .route("/ready", web::get().to(health::ready))
@@ -42,6 +43,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
+                .app_data(BodyCap(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))

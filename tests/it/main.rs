@@ -9,6 +9,7 @@ mod dashboard;
 mod dashboard_desk;
 mod deliveries;
 mod demo;
+mod doors;
 mod gates;
 mod github;
 mod integrations;
