@@ -11,8 +11,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::notifier;
 use super::post::PostFault;
+use super::{notifier, unsaid};
 use crate::domain::{Priority, Secret};
 
 /// How a connection to the mail server is protected.
@@ -156,9 +156,9 @@ impl Mail {
             .transport(timeout)
             .map_err(|error| PostFault::Never(format!("the mail server cannot be used: {error}")))?;
         match transport.send(mail).await {
-            Ok(answer) => Ok(answer.first_line().unwrap_or("taken").to_owned()),
+            Ok(answer) => Ok(self.unsaid(answer.first_line().unwrap_or("taken"))),
             Err(error) => {
-                let words = chain(&error);
+                let words = self.unsaid(&chain(&error));
                 Err(match error.is_permanent() {
                     true => PostFault::Never(format!("the mail server refuses it: {words}")),
                     false => PostFault::Retryable {
@@ -167,6 +167,14 @@ impl Mail {
                     },
                 })
             }
+        }
+    }
+
+    /// What the server says, without what it repeats of the account.
+    fn unsaid(&self, words: &str) -> String {
+        match &self.server.account {
+            Some((user, password)) => unsaid::without(&unsaid::of_account(user, password.expose()), words),
+            None => words.to_owned(),
         }
     }
 

@@ -17,6 +17,7 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod span;
 mod sse;
 mod wish;
 

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
 use super::problem::{BodyCap, Problem};
+use super::span::RequestSpan;
 use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics, openapi};
 
 /// Largest body of an API request, in bytes.
@@ -47,7 +48,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::get().to(integrations::state))
                 .route("/state", web::get().to(integrations::state))
                 .route("/webhooks", web::get().to(integrations::webhooks))
@@ -76,7 +77,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
                 .route("/openapi.json", web::get().to(openapi::show))
@@ -92,7 +93,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default()),
+                .wrap(TracingLogger::<RequestSpan>::new()),
         )
         // The seed's short form.
         .service(
@@ -100,7 +101,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route(web::post().to(admin::crons::toggle)),
         )
         .service(
@@ -108,7 +109,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
                 .route("/stream", web::get().to(admin::stream::changes))
@@ -192,7 +193,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
         )

@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod auth;
+mod canary;
 mod chat;
 mod cli;
 mod crons;
