@@ -11,8 +11,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::notifier;
 use super::post::PostFault;
+use super::{notifier, unsaid};
 use crate::domain::{Priority, Secret};
 
 /// How a connection to the mail server is protected.
@@ -161,7 +161,7 @@ impl MailServer {
                 words: "it hung up".to_owned(),
             }),
             Err(error) => {
-                let words = chain(&error);
+                let words = self.unsaid(&chain(&error));
                 // 530, 534, 535 and 538 are about the account (RFC 4954).
                 let account = error.status().is_some_and(|code| {
                     let code = u16::from(code);
@@ -182,6 +182,14 @@ impl MailServer {
                     Unwelcome::Unreachable { at, words }
                 })
             }
+        }
+    }
+
+    /// What the server says, without what it repeats of the account.
+    fn unsaid(&self, words: &str) -> String {
+        match &self.account {
+            Some((user, password)) => unsaid::without(&unsaid::of_account(user, password.expose()), words),
+            None => words.to_owned(),
         }
     }
 
@@ -260,9 +268,9 @@ impl Mail {
             .transport(timeout)
             .map_err(|error| PostFault::Never(format!("the mail server cannot be used: {error}")))?;
         match transport.send(mail).await {
-            Ok(answer) => Ok(answer.first_line().unwrap_or("taken").to_owned()),
+            Ok(answer) => Ok(self.server.unsaid(answer.first_line().unwrap_or("taken"))),
             Err(error) => {
-                let words = chain(&error);
+                let words = self.server.unsaid(&chain(&error));
                 Err(match error.is_permanent() {
                     true => PostFault::Never(format!("the mail server refuses it: {words}")),
                     false => PostFault::Retryable {

@@ -14,6 +14,7 @@ pub mod retrier;
 mod schedule;
 mod seal;
 mod sign;
+mod unsaid;
 
 pub use absent::AbsentClient;
 pub use backoff::Backoff;

@@ -18,7 +18,9 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod span;
 mod sse;
+mod wish;
 
 pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;

@@ -35,9 +35,10 @@ use super::admin::config::Looks;
 use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
+use super::idempotency::AtWork;
 use super::knocks::Knocks;
 use super::proxies::{TrustedProxies, came_by_tls};
-use super::{doorway, github, mcp, routes};
+use super::{doorway, github, mcp, problem, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -85,6 +86,8 @@ pub struct HttpShared {
     pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
+    /// Idempotency keys whose requests are being acted on.
+    pub(crate) at_work: AtWork,
     ready: AtomicBool,
     address: OnceLock<SocketAddr>,
 }
@@ -122,6 +125,7 @@ impl HttpShared {
             knocks: Knocks::default(),
             explanations: github::Seldom::default(),
             clock,
+            at_work: AtWork::default(),
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
         }
@@ -304,6 +308,7 @@ impl HttpDoor {
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
                 .configure(|config| routes::all(config, mcp.clone()))
+                .wrap(from_fn(problem::in_our_words))
                 .wrap(from_fn(doorway::pass))
         })
         .workers(self.workers)
