@@ -20,20 +20,25 @@ use actors::library::LibraryRules;
 use actors::messages::store::RevokedTokens;
 use actors::messaging::AllowedUsers;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
+use actors::retention::{self, RetentionRules, SweeperDoors, Swept};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
 use actors::slack::{SlackConnector, SlackDoors, SlackSender, SlackWeb, SlackWebConfig};
 use actors::state::StateConfig;
-use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
+use actors::store::{Store, StoreDoor};
 use actors::system::{Integrations, StateAlone, System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
 use url::Url;
 
 use crate::doors;
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics};
-use crate::secrets::SecretsFolder;
-use crate::settings::{self, HttpUrl, Loaded, OAuthScope, Settings, Word};
+use crate::http::{
+    Admin, BodyBudget, Claims, ForwardedIn, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies,
+    collect_metrics,
+};
+use crate::secrets::{self, SecretsFolder};
+use crate::settings::{self, ForwardedHeader, HttpUrl, Loaded, Network, OAuthScope, Settings, Word};
+use crate::telemetry::{self, Telemetry};
 use crate::tools::{Scope, ToolDoors};
 
 /// Why the house did not open.
@@ -57,6 +62,7 @@ pub struct Running {
     registry: ConnectorRegistry,
     shared: Arc<HttpShared>,
     store: Arc<SqliteStore>,
+    telemetry: Option<Telemetry>,
     belfry: Belfry,
     _only_one: File,
 }
@@ -151,7 +157,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
     let password = secrets.obtain("admin_password", settings.admin.password.as_ref())?;
     let admin_secret = secrets.obtain("admin_secret", settings.admin.secret.as_ref())?;
 
-    let changes = Board::of(boot_id(&clock));
+    let boot = boot_id(&clock);
+    let changes = Board::of(boot.clone());
     let options = SqliteOptions {
         changes: changes.clone(),
         ..SqliteOptions::at(state_dir.join("firstlight.db"))
@@ -183,6 +190,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             delivery_channel: settings.slack.delivery_channel.as_ref().map(ToString::to_string),
             ..CronConfig::new(crons, managed.clone(), catalog)
         },
+        retention: retention_rules(settings),
         github: github_client(settings)?,
         state: StateConfig {
             changes: changes.clone(),
@@ -195,7 +203,8 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             sender.start().recipient()
         }),
     };
-    let system = System::start(store.clone(), config, &clock, &bells).await?;
+    let (watched, telemetry) = telemetry::start(&settings.telemetry, store.clone(), &clock, boot)?;
+    let system = System::start(watched, config, &clock, &bells).await?;
 
     let revoked = store
         .revoked_tokens(RevokedTokens { at: clock.now() })
@@ -241,6 +250,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         registry,
         shared,
         store,
+        telemetry,
         belfry,
         _only_one: only_one,
     })
@@ -308,6 +318,24 @@ pub(crate) async fn with_integrations<T>(
     Ok(done)
 }
 
+/// Takes the state folder, which is given back with the file, and sweeps it once. [`Taken`], if another process has it.
+pub(crate) async fn sweep(loaded: &Loaded, clock: &SharedClock) -> anyhow::Result<(Swept, File)> {
+    let settings = &loaded.settings;
+    make_state_dir(&settings.state_dir)?;
+    let only_one = take(&settings.state_dir)?;
+    let options = SqliteOptions::at(settings.state_dir.join("firstlight.db"));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, clock.clone()).map_err(|error| anyhow!(error))?);
+    let door = StoreDoor::new(Arc::clone(&store)).start();
+    let doors = SweeperDoors {
+        prune: door.clone().recipient(),
+        give_back: door.clone().recipient(),
+        list: door.recipient(),
+    };
+    let swept = retention::sweep(&retention_rules(settings), &doors, clock).await?;
+    store.close().await.context("the store did not close in order")?;
+    Ok((swept, only_one))
+}
+
 fn git(settings: &Settings) -> GitConfig {
     GitConfig {
         repository: settings.git_auto_commit.repository.clone(),
@@ -346,6 +374,9 @@ impl Running {
     pub async fn stop(mut self) {
         self.registry.stop_all().await;
         self.system.finish().await;
+        if let Some(telemetry) = self.telemetry {
+            telemetry.finish().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close in order; what it answered is on disk all the same");
         }
@@ -398,6 +429,38 @@ pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
         }
     }
     take(state_dir)
+}
+
+/// The process that serves this state folder, if one does. Takes nothing and makes nothing.
+pub(crate) fn holder(state_dir: &Path) -> Option<String> {
+    let mut file = File::open(state_dir.join("firstlight.lock")).ok()?;
+    // Shared, and given back at once: whoever starts in this moment tries again.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).ok()?;
+            Some(pid)
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// A token that may look at the service of this state folder for a minute, made with the key that the service signs with:
+/// for whoever may read that key anyway. Nothing where there is none, or it may not be read.
+pub(crate) fn token_to_look(settings: &Settings, clock: &SharedClock) -> Option<Secret> {
+    let key = match &settings.admin.secret {
+        Some(secret) if !secret.is_empty() => secret.clone(),
+        _ => secrets::kept(&settings.state_dir, "admin_secret")?,
+    };
+    let claims = Claims {
+        exp: clock.now().timestamp() + 60,
+        id: String::new(),
+        who: "doctor".to_owned(),
+        method: "key".to_owned(),
+        label: None,
+        scope: Scope::Read,
+    };
+    Some(Secret::new(Tokens::new(&key).sign(&claims)))
 }
 
 /// The same without patience.
@@ -521,7 +584,7 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
 }
 
 /// The Web API, where both tokens are set; one without the other is a mistake of the settings.
-fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
+pub(crate) fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
     let (Some(bot_token), Some(app_token)) = (&settings.slack.bot_token, &settings.slack.app_token) else {
         return Ok(None);
     };
@@ -552,7 +615,12 @@ fn slack_connector(
 
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     let networks = settings.server.trusted_proxies.clone();
-    Box::new(move |address| networks.iter().any(|network| network.contains(address)))
+    let known = move |address| networks.iter().any(|network: &Network| network.contains(address));
+    let written_in = match settings.server.forwarded_header {
+        ForwardedHeader::XForwardedFor => ForwardedIn::XForwarded,
+        ForwardedHeader::Forwarded => ForwardedIn::Standard,
+    };
+    TrustedProxies::new(known, written_in)
 }
 
 fn deliveries(settings: &Settings, seal: Secret) -> anyhow::Result<DeliveryConfig> {
@@ -599,7 +667,12 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     };
     config.max_runs = settings.concurrency.max_runs.get();
     config.phases_at_once = settings.concurrency.max_phases.get();
-    config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
+    // A work folder outlives its run in no case.
+    config.keep_work = [settings.runs.keep_work, settings.retention.runs]
+        .into_iter()
+        .flatten()
+        .map(settings::Period::duration)
+        .min();
     config.bot_name = settings.github.bot_name.to_string();
     config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
@@ -608,6 +681,8 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config.log_cap = settings.runs.log_limit.bytes();
     config.kept_output = settings.runs.output_limit.as_usize();
     config.plain_token = settings.github.token_for_phases;
+    let otlp = &settings.telemetry.otlp;
+    config.traces = otlp.endpoint.as_ref().map(|_| otlp.sample_ratio.of_traces());
     let runtime = |runtime: &settings::Runtime| Runtime {
         command: runtime.command.clone(),
         env: runtime.env.iter().map(ToString::to_string).collect(),
@@ -626,7 +701,22 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     config
 }
 
-fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
+/// How long things are kept, by the settings.
+pub(crate) fn retention_rules(settings: &Settings) -> RetentionRules {
+    let kept = &settings.retention;
+    RetentionRules {
+        events: kept.events.map(settings::Period::duration),
+        payloads: kept.payloads.map(settings::Period::duration),
+        runs: kept.runs.map(settings::Period::duration),
+        deliveries: kept.deliveries.map(settings::Period::duration),
+        logs: kept.logs.map(settings::Period::duration),
+        max_size: kept.max_size.map(settings::Size::bytes),
+        runs_dir: settings.state_dir.join("runs"),
+    }
+}
+
+/// Where GitHub is, and as whom we speak with it.
+pub(crate) fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
     let github = &settings.github;
     let credentials = match (&github.app_id, &github.app_private_key_path, &github.token) {
         (Some(app_id), Some(path), _) => {

@@ -10,4 +10,5 @@ pub mod logging;
 pub mod mcp;
 mod secrets;
 pub mod settings;
+mod telemetry;
 pub mod tools;

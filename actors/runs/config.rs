@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::domain::{IntegrationEvent, OutputBy, PromptBy};
+use crate::domain::{IntegrationEvent, OutputBy, PromptBy, SampleRatio};
 use crate::house::Nudges;
 use crate::messages::cron::RunsRested;
 use crate::messages::github::{MintToken, ReadThread};
@@ -52,6 +52,8 @@ pub struct RunsConfig {
     pub plain_token: bool,
     /// Which integration events the life of a run is told as. Default none.
     pub events: LifeEvents,
+    /// Processes are told their place in the trace as `TRACEPARENT`, with the word whether it is kept; absent: they are not told.
+    pub traces: Option<SampleRatio>,
 }
 
 /// Which integration event each turn in the life of a run is told as; absent: none.
@@ -86,6 +88,7 @@ impl RunsConfig {
             finish_grace: Duration::from_secs(10),
             plain_token: false,
             events: LifeEvents::default(),
+            traces: None,
         }
     }
 }

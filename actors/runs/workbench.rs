@@ -17,7 +17,10 @@ use super::phase::{self, Done, TimeLimit};
 use super::process::{self, End, Kept, Order, Stop};
 use super::runner::House;
 use super::veil::Veil;
-use crate::domain::{Checkout, INTERRUPTED, OutputBy, PUT_DOWN, Phase, PromptBy, RunRecord, Secret, TokenProfile};
+use crate::domain::{
+    Checkout, INTERRUPTED, OutputBy, PUT_DOWN, Phase, PromptBy, RunRecord, Secret, SpanId, TokenProfile, TraceId,
+    traceparent,
+};
 use crate::messages::github::{GithubFault, MintToken, PhaseToken};
 use crate::workflows::template::{Facts, render, render_env, render_prompt};
 
@@ -190,7 +193,8 @@ impl Workbench<'_> {
                 )
             }
         };
-        let secrets: Vec<Secret> = trust.handed.iter().filter_map(|pass| pass.token.clone()).collect();
+        let handed = trust.handed.iter().filter_map(|pass| pass.token.clone());
+        let secrets: Vec<Secret> = handed.chain(env.secrets).collect();
         let order = Order {
             argv,
             setting,
@@ -349,6 +353,12 @@ impl Workbench<'_> {
             if let Some(template) = template {
                 given.insert(name, render(template, &view));
             }
+        }
+        if let Some(ratio) = self.house.config.traces {
+            let run = &self.record.summary;
+            let trace = TraceId::of_run(run.id, &run.cause);
+            let phase = SpanId::phase(run.id, &self.phase.name, self.attempt);
+            given.insert("TRACEPARENT", traceparent(trace, phase, ratio.keeps(trace)));
         }
         let mut allowed: &[String] = &[];
         if let Tool::Agent { runtime, .. } = tool {

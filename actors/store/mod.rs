@@ -18,15 +18,15 @@ use futures_util::future::BoxFuture;
 use crate::domain::{
     Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
     DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
-    Totals, WebhookHealth, WholeFiring,
+    Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space, StoredEffect,
+    StoredEvent, Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
-    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    EscalateGate, GatesDue, GatesHere, GiveBack, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
     ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
-    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron, Prune,
     QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
     ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
     RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
@@ -58,6 +58,27 @@ macro_rules! orders {
 
             /// Takes no more orders, carries out those that wait, and lets the database go. Repeated, it changes nothing.
             fn close(&self) -> Pending<()>;
+        }
+
+        /// Sees which orders are given, and what is answered once it is on disk. It changes neither, and it must not block:
+        /// whoever asked waits for it. What it does not ask to see costs nothing.
+        pub trait Watch: Send + Sync + 'static {
+            $($(#[$doc])* fn $method(&self, order: &$message) -> Option<After<$answer>> {
+                // Seen and let go.
+                let _ = order;
+                None
+            })+
+        }
+
+        impl Store for WatchedStore {
+            $(fn $method(&self, order: $message) -> Pending<$answer> {
+                let after = self.watch.$method(&order);
+                watched(self.store.$method(order), after)
+            })+
+
+            fn close(&self) -> Pending<()> {
+                self.store.close()
+            }
         }
 
         $(impl Handler<$message> for StoreDoor {
@@ -97,7 +118,7 @@ orders! {
     /// Answers a question; the first answer counts.
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
-    read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    read_event(ReadEvent) -> Option<(StoredEvent, Option<RawBody>)>;
     /// Takes an event up again, or records its content as a new one, once per id.
     replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.
@@ -224,8 +245,39 @@ orders! {
     read_hours(ReadHours) -> Vec<HourCount>;
     /// Reads how much there is.
     read_totals(ReadTotals) -> Totals;
+    /// Removes a few of the rows that are over and old.
+    prune(Prune) -> Pruned;
+    /// Gives free room back to the disk.
+    give_back(GiveBack) -> Space;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
+}
+
+/// What a watch does with an answer that was good.
+pub type After<T> = Box<dyn FnOnce(&T) + Send>;
+
+/// A store that somebody watches. It is the same store: order, answers and durability are those of the one inside.
+pub struct WatchedStore {
+    store: Arc<dyn Store>,
+    watch: Arc<dyn Watch>,
+}
+
+impl WatchedStore {
+    /// Lets this watch see what is asked of this store from now on, through this value.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, watch: Arc<dyn Watch>) -> Self {
+        Self { store, watch }
+    }
+}
+
+/// The order was queued when `pending` was made, so it is only the answer that is looked at.
+fn watched<T: Send + 'static>(pending: Pending<T>, after: Option<After<T>>) -> Pending<T> {
+    let Some(after) = after else { return pending };
+    Box::pin(async move {
+        let answer = pending.await?;
+        after(&answer);
+        Ok(answer)
+    })
 }
 
 /// The store's door: hands each message to the store and its answer back. It holds nothing, so that every arbiter may have

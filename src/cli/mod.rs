@@ -8,11 +8,13 @@ pub mod config;
 mod crons;
 mod deliveries;
 mod desk;
+mod doctor;
 mod follow;
 mod house;
 mod login;
 mod mcp;
 mod notify;
+mod prune;
 mod send;
 mod serve;
 mod slack;
@@ -161,12 +163,18 @@ enum Command {
         after_help = "Examples:\n  firstlight audit list --who ann\n  firstlight audit verify"
     )]
     Audit(audit::AuditCommand),
+    /// Examine the whole set-up and name what is wrong with it, and what to change
+    #[command(after_help = "Examples:\n  firstlight doctor\n  firstlight doctor --ping --json")]
+    Doctor(doctor::DoctorArgs),
     /// Copy the database, the integrations and the secrets into a new folder; the service may run meanwhile
     #[command(after_help = "Example:\n  firstlight backup --to /var/backups/firstlight/monday")]
     Backup(backup::BackupArgs),
     /// Put a backup back; the service must be stopped, and what was there is kept
     #[command(after_help = "Example:\n  firstlight restore --from /var/backups/firstlight/monday")]
     Restore(backup::RestoreArgs),
+    /// Remove what is old enough by the settings, while no service runs; a running one does it by itself
+    #[command(after_help = "Examples:\n  firstlight prune --dry-run\n  firstlight prune --compact --json")]
+    Prune(prune::PruneArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  firstlight completions bash > /etc/bash_completion.d/firstlight")]
     Completions {
@@ -239,7 +247,9 @@ pub fn main() -> ExitCode {
         Command::Mcp => mcp::run(&sources),
         Command::Slack(command) => slack::run(&command, &sources),
         Command::Audit(command) => audit::run(&command, &sources),
+        Command::Doctor(args) => doctor::run(args, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
+        Command::Prune(args) => prune::run(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "firstlight", &mut std::io::stdout());

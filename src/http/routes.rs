@@ -1,11 +1,13 @@
 //! Every URL on one page. Knows which door needs a token; decides nothing else.
 
+use actix_web::guard::fn_guard;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
-use super::problem::Problem;
+use super::problem::{BodyCap, Problem};
+use super::span::RequestSpan;
 use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics, openapi};
 
 /// Largest body of an API request, in bytes.
@@ -15,6 +17,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
     config
         .app_data(web::Data::from(agents.sessions))
         .app_data(web::PayloadConfig::new(API_BODY_CAP))
+        .app_data(BodyCap(API_BODY_CAP))
         // Open to everybody: exact paths, never a prefix or a suffix.
         .route("/health", web::get().to(health::health))
         .route("/ready", web::get().to(health::ready))
@@ -41,10 +44,11 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
+                .app_data(BodyCap(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::get().to(integrations::state))
                 .route("/state", web::get().to(integrations::state))
                 .route("/webhooks", web::get().to(integrations::webhooks))
@@ -73,7 +77,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
                 .route("/openapi.json", web::get().to(openapi::show))
@@ -89,7 +93,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default()),
+                .wrap(TracingLogger::<RequestSpan>::new()),
         )
         // The seed's short form.
         .service(
@@ -97,7 +101,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route(web::post().to(admin::crons::toggle)),
         )
         .service(
@@ -105,7 +109,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
                 .route("/stream", web::get().to(admin::stream::changes))
@@ -118,6 +122,8 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/stats/hourly", web::get().to(admin::stats::hourly))
                 .route("/config", web::get().to(admin::config::show))
                 .route("/actors", web::get().to(admin::config::actors))
+                .route("/knocks", web::get().to(admin::knocks::word))
+                .route("/knocks/{word}", web::get().to(admin::knocks::heard))
                 .route("/route-test", web::post().to(admin::rehearsal::rehearse))
                 .route("/containers", web::get().to(admin::containers::list))
                 .route("/containers/stats", web::get().to(admin::containers::stats))
@@ -189,15 +195,29 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
+        )
+        // A page that takes a payload.
+        .service(
+            web::scope("/admin/playground")
+                .wrap(from_fn(dashboard::guard))
+                .wrap(Compress::default())
+                .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
+                .route("", web::get().to(dashboard::playground::show))
+                .route("", web::post().to(dashboard::playground::look))
+                .default_service(web::to(dashboard::lost)),
         )
         // Pages for people. Who is not signed in is sent to sign in.
         .service(
             web::scope("/admin")
                 .wrap(from_fn(dashboard::guard))
                 .wrap(Compress::default())
+                .route(
+                    "/",
+                    web::get().guard(fn_guard(dashboard::is_linked)).to(dashboard::linked),
+                )
                 .route("/", web::get().to(dashboard::overview::show))
                 .route("/approvals", web::get().to(dashboard::approvals::list))
                 .route("/approvals/{id}", web::get().to(dashboard::approvals::one))
@@ -215,12 +235,6 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/crons/{name}", web::get().to(dashboard::crons::one))
                 .route("/chats", web::get().to(dashboard::chats::list))
                 .route("/chats/{id}", web::get().to(dashboard::chats::one))
-                .service(
-                    web::resource("/playground")
-                        .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
-                        .route(web::get().to(dashboard::playground::show))
-                        .route(web::post().to(dashboard::playground::look)),
-                )
                 .route("/actors", web::get().to(dashboard::actors::show))
                 .route("/settings", web::get().to(dashboard::settings::show))
                 .route("/settings/tokens", web::get().to(dashboard::settings::tokens))

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpRequest, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, Lines, SinkMaker};
@@ -34,8 +35,10 @@ use super::admin::config::Looks;
 use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
-use super::proxies::TrustedProxies;
-use super::{front, github, mcp, routes};
+use super::idempotency::AtWork;
+use super::knocks::Knocks;
+use super::proxies::{TrustedProxies, came_by_tls};
+use super::{doorway, github, mcp, problem, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -59,7 +62,7 @@ pub struct HttpShared {
     pub admin: Admin,
     /// Which workflow `POST /api/build` starts.
     pub build_workflow: String,
-    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    /// Reverse proxies whose forwarded headers are believed.
     pub trusted: TrustedProxies,
     /// Where phase logs are: `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
@@ -77,10 +80,14 @@ pub struct HttpShared {
     pub lines: Lines,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
+    /// Words that are waited for at `/health`.
+    pub(crate) knocks: Knocks,
     /// When it was last looked why a signature does not fit.
     pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
+    /// Idempotency keys whose requests are being acted on.
+    pub(crate) at_work: AtWork,
     ready: AtomicBool,
     address: OnceLock<SocketAddr>,
 }
@@ -115,8 +122,10 @@ impl HttpShared {
             config: serde_json::Value::Null,
             lines: Lines::default(),
             looks: Looks::new(clock.now()),
+            knocks: Knocks::default(),
             explanations: github::Seldom::default(),
             clock,
+            at_work: AtWork::default(),
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
         }
@@ -133,9 +142,19 @@ impl HttpShared {
         self.address.get().copied()
     }
 
-    /// Where browsers meet us.
-    pub(crate) fn home(&self) -> Home<'_> {
-        Home::at(self.public_url.as_ref())
+    /// Where browsers meet us, by this request if no public URL says so.
+    pub(crate) fn home(&self, request: &HttpRequest) -> Home<'_> {
+        match &self.public_url {
+            Some(url) => Home::at(url),
+            None => Home::unnamed(came_by_tls(request, &self.trusted)),
+        }
+    }
+
+    /// The path in front of all of ours, as browsers have it: empty at the root of a host. Never ends with a slash.
+    pub(crate) fn base(&self) -> &str {
+        self.public_url
+            .as_ref()
+            .map_or("", |url| url.path().trim_end_matches('/'))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -284,14 +303,13 @@ impl HttpDoor {
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
-            let base = front::base(shared.public_url.as_ref());
             App::new()
-                .wrap(front::headers(shared.public_url.as_ref()))
-                .wrap_fn(move |request, service| front::call(&base, request, service))
                 .app_data(shared.clone())
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
                 .configure(|config| routes::all(config, mcp.clone()))
+                .wrap(from_fn(problem::in_our_words))
+                .wrap(from_fn(doorway::pass))
         })
         .workers(self.workers)
         .client_request_timeout(HEAD_PATIENCE)

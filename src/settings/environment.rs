@@ -90,6 +90,18 @@ pub(super) const VARIABLES: &[Variable] = &[
     variable(&["GITHUB_ALLOWED_ORG"], "admin.github_allowed_org", Reading::Text),
     variable(&["APPROVAL_GATES"], "approvals.gates", Reading::List),
     variable(&["SMTP_URL"], "smtp_url", Reading::Text),
+    variable(&["OTEL_SERVICE_NAME"], "telemetry.service_name", Reading::Text),
+    variable(
+        &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        "telemetry.otlp.endpoint",
+        Reading::Text,
+    ),
+    variable(&["OTEL_EXPORTER_OTLP_HEADERS"], "telemetry.otlp.headers", Reading::List),
+    variable(
+        &["OTEL_TRACES_SAMPLER_ARG"],
+        "telemetry.otlp.sample_ratio",
+        Reading::Text,
+    ),
     variable(&["FIRSTLIGHT_URL", "LASTLIGHT_URL"], "client.url", Reading::Text),
     variable(&["FIRSTLIGHT_TOKEN", "LASTLIGHT_TOKEN"], "client.token", Reading::Text),
 ];

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use actors::domain::ManagedRepos;
+use actors::domain::{ManagedRepos, SampleRatio, Secret};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a text is not the word it was taken for: what is wrong and what to write instead.
@@ -409,6 +410,72 @@ impl fmt::Display for Reachable {
             Self::Network(network) => fmt::Display::fmt(network, f),
         }
     }
+}
+
+/// A share, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Ratio(SampleRatio);
+
+impl Ratio {
+    /// As a rule about traces.
+    #[must_use]
+    pub fn of_traces(self) -> SampleRatio {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+        impl serde::de::Visitor<'_> for Number {
+            type Value = f64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number from 0 to 1")
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<f64, E> {
+                Ok(number)
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<f64, E> {
+                Ok(u32::try_from(number).map_or(f64::INFINITY, f64::from))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<f64, E> {
+                Ok(f64::NEG_INFINITY)
+            }
+        }
+        let number = deserializer.deserialize_f64(Number)?;
+        number.to_string().parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.number())
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A header as OpenTelemetry's own variable has it, `name=value` with a percent-encoded value: its name and its value.
+/// Nothing where the text is no header. Never quoted in a mistake: its value is a key.
+#[must_use]
+pub fn header(text: &Secret) -> Option<(String, Secret)> {
+    let (name, value) = text.expose().split_once('=')?;
+    let name = name.trim();
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+    let of_a_name = |c: u8| c.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&c);
+    let sound = !name.is_empty()
+        && name.bytes().all(of_a_name)
+        && !value.is_empty()
+        && value.bytes().all(|c| (b' '..0x7f).contains(&c));
+    sound.then(|| (name.to_ascii_lowercase(), Secret::new(value)))
 }
 
 /// The name of an environment variable. Never quoted in a mistake: whoever writes `KEY=value` wrote a secret.

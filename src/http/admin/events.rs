@@ -16,6 +16,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
@@ -98,7 +99,7 @@ struct WithRaw<E> {
     raw: Option<Box<RawValue>>,
 }
 
-/// `{event, effects, run}`: the envelope with its raw payload and why it was routed as it was (`outcome`), what was said, and
+/// `{event, effects, run}`: the envelope with its raw payload (null once that is not kept any more) and why it was routed as it was (`outcome`), what was said, and
 /// the run that it started or joined, if there is one. An event that repeats another names it (`replayOf`).
 #[utoipa::path(
     get,
@@ -124,10 +125,11 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
         Some(run) => doors.load_run.send(LoadRun(run)).await??.map(|run| run.summary),
         None => None,
     };
-    let raw = raw
-        .payload()
-        .inspect_err(|error| tracing::error!(delivery.id = id, %error, "a stored payload cannot be shown"))
-        .ok();
+    let raw = raw.and_then(|raw| {
+        raw.payload()
+            .inspect_err(|error| tracing::error!(delivery.id = id, %error, "a stored payload cannot be shown"))
+            .ok()
+    });
     Ok(HttpResponse::Ok().json(Detail {
         event: WithRaw { event, raw },
         effects,
@@ -160,8 +162,7 @@ pub(crate) async fn replay(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let wish: Replay =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish: Replay = wish::typed(&body)?;
     let as_new = match wish.r#as.as_str() {
         "new" => true,
         "same" => false,

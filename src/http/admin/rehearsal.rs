@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::events;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +43,7 @@ pub(crate) async fn rehearse(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    let wish: Wish =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish: Wish = wish::typed(&body)?;
     let verdict = match &wish.id {
         Some(_) if wish.payload.is_some() => {
             return Err(Problem::bad_request(
@@ -216,6 +216,12 @@ async fn stored(id: &str, doors: &HttpDoors) -> Result<Case, Problem> {
             seen: None,
         });
     }
+    let raw = raw.ok_or_else(|| {
+        Problem::new(
+            actix_web::http::StatusCode::CONFLICT,
+            "the payload of this event is not kept any more (retention.payloads); paste one instead",
+        )
+    })?;
     let json = raw.payload().map_err(|error| {
         Problem::new(
             actix_web::http::StatusCode::CONFLICT,

@@ -128,7 +128,8 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         event: Some(id.clone()),
     };
     let effects = visit.doors.effects_of.send(order).await??;
-    let raw = raw.payload().ok().map(|raw| {
+    let kept = raw.is_some();
+    let raw = raw.and_then(|raw| raw.payload().ok()).map(|raw| {
         let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
         parts::json(&without_long_texts(value))
     });
@@ -205,7 +206,11 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
                             p.quiet.small { "The first " (parts::size(shown.len() as u64)) " of " (parts::size(raw.len() as u64)) "." }
                         }
                     }
-                    None => p.quiet { "The stored payload cannot be shown; the log of the service says why." }
+                    None => @if kept {
+                        p.quiet { "The stored payload cannot be shown; the log of the service says why." }
+                    } @else {
+                        p.quiet { "It is not kept any more: what comes in is removed after a time (retention.payloads)." }
+                    }
                 }
             }))
         }

@@ -1,18 +1,16 @@
-//! What every page stands in: who looks, head, navigation, policy of content, and failures as pages. Knows no page.
+//! What every page stands in: who looks, head, navigation, and failures as pages. Knows no page.
 
 use std::rc::Rc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::guard::GuardContext;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
-};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, LOCATION};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder};
-use actors::domain::{ApprovalFilter, ApprovalStatus};
+use actors::domain::{ApprovalFilter, ApprovalStatus, RunId};
 use actors::messages::store::ListApprovals;
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
@@ -23,10 +21,6 @@ use crate::http::auth;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 use crate::tools::Scope;
-
-/// Nothing but our own files, no script or style in the page, in nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The cookie in which the module keeps which theme was chosen, so that the first paint is right.
 const THEME: &str = "firstlight_theme";
@@ -235,7 +229,7 @@ pub(crate) struct Frame {
 impl Frame {
     fn of(request: &HttpRequest, shared: &HttpShared) -> Self {
         Self {
-            base: base(shared).into(),
+            base: shared.base().into(),
             here: request
                 .uri()
                 .path_and_query()
@@ -251,14 +245,6 @@ impl Frame {
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
-}
-
-/// The base path under which people reach this server; empty at the root of a host. Never ends with a slash.
-fn base(shared: &HttpShared) -> &str {
-    shared
-        .public_url
-        .as_ref()
-        .map_or("", |url| url.path().trim_end_matches('/'))
 }
 
 fn chosen_theme(request: &HttpRequest) -> Option<&'static str> {
@@ -374,13 +360,6 @@ impl Sheet {
     fn respond(self) -> HttpResponse {
         HttpResponse::build(self.status)
             .content_type("text/html; charset=utf-8")
-            .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .insert_header((X_FRAME_OPTIONS, "DENY"))
-            .insert_header((REFERRER_POLICY, "same-origin"))
-            .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-            // What was true a moment ago, and for whoever was signed in.
-            .insert_header((CACHE_CONTROL, "no-store"))
             .body(self.render().into_string())
     }
 
@@ -551,7 +530,7 @@ pub(crate) async fn guard(
             .uri()
             .path_and_query()
             .map_or("/admin/", |wanted| wanted.as_str());
-        let mut target = format!("{}/admin/login", base(&shared));
+        let mut target = format!("{}/admin/login", shared.base());
         if wanted != "/admin" && wanted != "/admin/" {
             let next: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
             target = format!("{target}?next={next}");
@@ -575,7 +554,27 @@ pub(crate) async fn guard(
 /// `/admin` → `/admin/`.
 pub(crate) async fn home(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::PermanentRedirect()
-        .insert_header((LOCATION, format!("{}/admin/", base(&shared))))
+        .insert_header((LOCATION, format!("{}/admin/", shared.base())))
+        .finish()
+}
+
+/// What a link in a message asks for.
+#[derive(serde::Deserialize)]
+pub(crate) struct Linked {
+    run: RunId,
+}
+
+/// Whether a request came by such a link.
+pub(crate) fn is_linked(request: &GuardContext<'_>) -> bool {
+    let query = request.head().uri.query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("run="))
+}
+
+/// `/admin/?run=<id>`, as messages in a chat have it → the page of that run.
+pub(crate) async fn linked(shared: Data<HttpShared>, asked: Result<Query<Linked>, actix_web::Error>) -> HttpResponse {
+    let run = asked.map(|asked| format!("runs/{}", asked.run)).unwrap_or_default();
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, format!("{}/admin/{run}", shared.base())))
         .finish()
 }
 

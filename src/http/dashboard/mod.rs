@@ -47,4 +47,4 @@ pub(crate) mod webhooks;
 pub(crate) mod workflows;
 
 pub(crate) use assets::serve as asset;
-pub(crate) use frame::{guard, home, lost};
+pub(crate) use frame::{guard, home, is_linked, linked, lost};

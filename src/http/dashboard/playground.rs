@@ -79,7 +79,8 @@ pub(crate) async fn show(visit: Visit, asked: Query<Asked>) -> Result<Sheet, Pro
                 && event.envelope.source == Source::Github
             {
                 case.event = rehearsal::header_of(event.envelope.kind).to_owned();
-                let payload = raw.payload().map(|raw| pretty(raw.get())).unwrap_or_default();
+                let payload = raw.and_then(|raw| raw.payload().ok());
+                let payload = payload.map(|raw| pretty(raw.get())).unwrap_or_default();
                 case.too_long = payload.len() > EDITED;
                 if !case.too_long {
                     case.payload = payload;
@@ -162,7 +163,11 @@ impl Trouble {
         }
         /// Characters on each side of the place.
         const AROUND: usize = 50;
-        let (line, byte) = (error.line(), error.column());
+        // What breaks off at the end of a line is found before the first column of the next one.
+        let (line, byte) = match (error.line(), error.column()) {
+            (line @ 2.., 0) => (line - 1, usize::MAX),
+            place => place,
+        };
         let whole = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
         // The parser counts bytes; people count characters.
         let before = whole[..whole.floor_char_boundary(byte.saturating_sub(1))]
@@ -360,7 +365,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_told_with_line_and_column_as_people_count() {
         for (text, line, column, mark) in [
-            ("{\n  \"ä€\": tru\n}", 2, 13, 12),
+            ("{\n  \"ä€\": tru\n}", 2, 12, 11),
             ("{\"a\":1,}", 1, 8, 7),
             ("nonsense", 1, 2, 1),
             ("{", 1, 1, 0),

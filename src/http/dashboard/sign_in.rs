@@ -20,10 +20,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data<HttpShared>) -> HttpResponse {
     let next = local(asked.next.as_deref());
     if viewer(&request, &shared).is_some() {
-        let base = shared
-            .public_url
-            .as_ref()
-            .map_or("", |url| url.path().trim_end_matches('/'));
+        let base = shared.base();
         return HttpResponse::SeeOther()
             .insert_header(("location", format!("{base}{next}")))
             .finish();

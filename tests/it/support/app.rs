@@ -197,7 +197,12 @@ impl TestApp {
 
     /// Posts a delivery.
     pub(crate) async fn deliver(&self, delivery: &Delivery) -> Answer {
-        let mut request = self.client.post(format!("http://{}/webhooks/github", self.address()));
+        self.deliver_to("/webhooks/github", delivery).await
+    }
+
+    /// Posts a delivery to another path.
+    pub(crate) async fn deliver_to(&self, path: &str, delivery: &Delivery) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address()));
         for (name, value) in &delivery.headers {
             request = request.append_header((name.as_str(), value.as_str()));
         }
@@ -359,6 +364,13 @@ impl TestApp {
         self.settle().await;
         self.look_around().await;
         self.finish_quietly().await;
+    }
+
+    /// Stops the service and leaves its folder for whoever comes next.
+    pub(crate) async fn leaves(self) -> TempDir {
+        self.house.stop().await;
+        self.github.stop().await;
+        self.folder
     }
 
     /// For a test after which nobody may sign in any more.

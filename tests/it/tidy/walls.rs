@@ -68,6 +68,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
+    ("folders", &["clock"]),
     ("domain", &[]),
     ("yaml", &["domain"]),
     ("messages", &["domain"]),
@@ -87,8 +88,17 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "runs",
-        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+        &[
+            "clock",
+            "domain",
+            "folders",
+            "house",
+            "messages",
+            "messaging",
+            "workflows",
+        ],
     ),
+    ("retention", &["clock", "domain", "folders", "house", "messages"]),
     (
         "slack",
         &["clock", "connectors", "domain", "house", "messages", "messaging"],
@@ -107,6 +117,8 @@ const INSIDE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["changes", "clock", "domain", "messages"]),
+    // Watches the store from outside of it; nobody in the flow knows that.
+    ("traces", &["clock", "domain", "messages", "store"]),
     (
         "state",
         &["changes", "clock", "diagnostics", "domain", "house", "messages"],
@@ -124,6 +136,7 @@ const INSIDE: &[(&str, &[&str])] = &[
             "library",
             "messages",
             "outbound",
+            "retention",
             "runs",
             "state",
             "store",
@@ -137,6 +150,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("lib", &[], &[]),
     ("logging", &[], &["settings"]),
     ("secrets", &["domain"], &[]),
+    ("telemetry", &["clock", "domain", "store", "traces"], &["settings"]),
     ("settings", &["dispatch", "domain", "outbound", "yaml"], &[]),
     (
         "http",
@@ -161,6 +175,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "outbound",
             "library",
             "messages",
+            "retention",
             "runs",
             "state",
             "messaging",
@@ -170,7 +185,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "system",
             "workflows",
         ],
-        &["doors", "http", "secrets", "settings", "tools"],
+        &["doors", "http", "secrets", "settings", "telemetry", "tools"],
     ),
     (
         "cli",
@@ -232,9 +247,44 @@ const OUTER_DOORS: Exceptions = &[
     ),
     ("src/cli/slack.rs", "slack", "prints the manifest, without a server"),
     (
+        "src/cli/doctor/house.rs",
+        "store",
+        "looks at a database file, without a server",
+    ),
+    (
+        "src/cli/doctor/house.rs",
+        "workflows",
+        "holds the gates of the settings against those of the workflows",
+    ),
+    (
+        "src/cli/doctor/github.rs",
+        "workflows",
+        "asks what phases need of GitHub",
+    ),
+    (
+        "src/cli/doctor/github.rs",
+        "messages",
+        "hears in the client's own words why GitHub did not answer",
+    ),
+    (
+        "src/cli/doctor/mail.rs",
+        "outbound",
+        "asks the mail server whether it would take a mail",
+    ),
+    (
+        "src/cli/doctor/slack.rs",
+        "slack",
+        "tries the tokens and knows the scopes that they need",
+    ),
+    (
         "src/cli/backup.rs",
         "store",
         "copies and checks a database file, without a server",
+    ),
+    (
+        "src/cli/prune.rs",
+        "store",
+        "counts what is old in a database file, and writes it anew, without a server",
     ),
 ];
 
@@ -322,10 +372,12 @@ const PURE: &[&str] = &[
     "actors/dispatch/admission.rs",
     "actors/dispatch/commands.rs",
     "actors/dispatch/router.rs",
+    "actors/github/diagnose.rs",
     "actors/github/limits.rs",
     "actors/github/marker.rs",
     "actors/github/normalize.rs",
     "actors/github/normalize/",
+    "actors/github/rewrite.rs",
     "actors/github/verify.rs",
     "actors/outbound/backoff.rs",
     "actors/runs/environment.rs",
@@ -431,6 +483,10 @@ const HOMES: &[(&str, &[&str])] = &[
         &["actors/workflows/load.rs", "src/http/dashboard/assets.rs"],
     ),
     ("maud", &["src/http/dashboard/"]),
+    ("opentelemetry", &["src/telemetry/"]),
+    ("opentelemetry_http", &["src/telemetry/"]),
+    ("opentelemetry_otlp", &["src/telemetry/"]),
+    ("opentelemetry_sdk", &["src/telemetry/"]),
     ("tracing_subscriber", &["src/logging.rs"]),
     ("indicatif", &["src/demo/"]),
 ];
