@@ -14,7 +14,7 @@ use crate::house::{Bells, Knock, Nudges};
 use crate::library::{Librarian, LibraryRules};
 use crate::messages::cron::{ChangeCron, FireCron, ListCrons};
 use crate::messages::dispatch::{DispatchWorkflow, EventArrived, RetryRun, TryRoute};
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::integrations::{
     AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, ListWebhooks,
     PingWebhook, RegisterWebhook, RotateWebhookSecret, SendNotification, SetGitAutoCommitConfig, SwitchWebhook,
@@ -27,6 +27,7 @@ use crate::outbound::{
     AbsentClient, Backoff, DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Platform, Replier,
     ReplierDoors,
 };
+use crate::retention::{RetentionRules, Sweeper, SweeperDoors};
 use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
@@ -57,6 +58,8 @@ pub struct SystemConfig {
     pub runs: RunsConfig,
     /// The schedules.
     pub crons: CronConfig,
+    /// How long things are kept.
+    pub retention: RetentionRules,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
     /// Where the integrations' state is.
@@ -158,6 +161,22 @@ pub struct Station {
     pub capacity: usize,
     /// Answered when it has nothing in hand.
     pub quiet: Recipient<AwaitQuiet>,
+    /// Answered when its turn has come.
+    pub ping: Recipient<Ping>,
+}
+
+impl Station {
+    fn of<A>(name: &'static str, capacity: usize, actor: &Addr<A>) -> Self
+    where
+        A: Actor<Context = Context<A>> + Handler<AwaitQuiet> + Handler<Ping>,
+    {
+        Self {
+            name,
+            capacity,
+            quiet: actor.clone().recipient(),
+            ping: actor.clone().recipient(),
+        }
+    }
 }
 
 /// The running actors, by their doors.
@@ -168,6 +187,7 @@ pub struct System {
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
     ticker: Addr<CronTicker>,
+    sweeper: Addr<Sweeper>,
     repliers: Vec<Addr<Replier>>,
     retrier: Addr<DeliveryRetrier>,
     git: Addr<GitCommitter>,
@@ -303,7 +323,7 @@ impl System {
             end: door.clone().recipient(),
             ended: door.clone().recipient(),
             latest: door.clone().recipient(),
-            list: door.recipient(),
+            list: door.clone().recipient(),
             dispatch: dispatcher.clone().recipient(),
             effects: nudges,
         };
@@ -313,6 +333,12 @@ impl System {
             clock.clone(),
             bells.bell("cron ticker"),
         ));
+        let sweeper_doors = SweeperDoors {
+            prune: door.clone().recipient(),
+            give_back: door.clone().recipient(),
+            list: door.recipient(),
+        };
+        let sweeper = Sweeper::new(config.retention, sweeper_doors, clock.clone(), bells.bell("sweeper")).start();
         Ok(Self {
             store,
             dispatcher,
@@ -320,6 +346,7 @@ impl System {
             supervisor,
             keeper,
             ticker,
+            sweeper,
             repliers,
             retrier,
             git,
@@ -372,28 +399,20 @@ impl System {
     }
 
     fn stations(&self) -> Vec<Station> {
-        let station = |name, capacity, quiet| Station { name, capacity, quiet };
         let mut all = vec![
-            station("librarian", Librarian::CAPACITY, self.librarian.clone().recipient()),
-            station("dispatcher", Dispatcher::CAPACITY, self.dispatcher.clone().recipient()),
-            station(
-                "run supervisor",
-                RunSupervisor::CAPACITY,
-                self.supervisor.clone().recipient(),
-            ),
-            station("gate keeper", GateKeeper::CAPACITY, self.keeper.clone().recipient()),
-            station("cron ticker", CronTicker::CAPACITY, self.ticker.clone().recipient()),
-            station(
-                "delivery retrier",
-                DeliveryRetrier::CAPACITY,
-                self.retrier.clone().recipient(),
-            ),
-            station("git committer", GitCommitter::CAPACITY, self.git.clone().recipient()),
-            station("state writer", StateWriter::CAPACITY, self.state.clone().recipient()),
+            Station::of("librarian", Librarian::CAPACITY, &self.librarian),
+            Station::of("dispatcher", Dispatcher::CAPACITY, &self.dispatcher),
+            Station::of("run supervisor", RunSupervisor::CAPACITY, &self.supervisor),
+            Station::of("gate keeper", GateKeeper::CAPACITY, &self.keeper),
+            Station::of("cron ticker", CronTicker::CAPACITY, &self.ticker),
+            Station::of("delivery retrier", DeliveryRetrier::CAPACITY, &self.retrier),
+            Station::of("sweeper", Sweeper::CAPACITY, &self.sweeper),
+            Station::of("git committer", GitCommitter::CAPACITY, &self.git),
+            Station::of("state writer", StateWriter::CAPACITY, &self.state),
         ];
         let names = ["replier", "slack replier"];
         let repliers = names.into_iter().zip(&self.repliers);
-        all.extend(repliers.map(|(name, replier)| station(name, Replier::CAPACITY, replier.clone().recipient())));
+        all.extend(repliers.map(|(name, replier)| Station::of(name, Replier::CAPACITY, replier)));
         all
     }
 
@@ -425,8 +444,9 @@ impl System {
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
             let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
+            let sweeper = self.sweeper.send(AwaitQuiet).await.unwrap_or(0);
             let now = Some((
-                librarian, ticker, dispatcher, supervisor, keeper, replies, retrier, git, state,
+                librarian, ticker, dispatcher, supervisor, keeper, replies, retrier, git, state, sweeper,
             ));
             if now == before {
                 return;
@@ -440,6 +460,7 @@ impl System {
         let mut all = vec![
             self.librarian.send(Finish).await,
             self.ticker.send(Finish).await,
+            self.sweeper.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use actors::domain::Secret;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use serde_json::{Map, Value};
 
-use super::client::{Client, Method, NoAnswer, call, client};
+use super::client::{Client, Method, NoAnswer, Raw, call_raw, client};
 use super::exit;
 use crate::settings::{Settings, Sources};
 
@@ -88,6 +88,22 @@ impl Api {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Value, Failure> {
+        let answer = self.answer(method, path, body, key).await?;
+        Ok(serde_json::from_slice(&answer.bytes).unwrap_or(Value::Null))
+    }
+
+    /// One exchange whose answer is no JSON.
+    pub(super) async fn raw(&self, path: &str) -> Result<Raw, Failure> {
+        self.answer(Method::GET, path, None, None).await
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Raw, Failure> {
         let bearer = self.token.as_ref().map(|token| format!("Bearer {}", token.expose()));
         let mut headers = vec![("content-type", "application/json")];
         if let Some(bearer) = &bearer {
@@ -97,21 +113,52 @@ impl Api {
             headers.push(("idempotency-key", key));
         }
         let body = body.map(|body| body.to_string().into_bytes());
-        let answer = call(&self.client, method, &self.base, path, &headers, body).await?;
-        let said = serde_json::from_str::<Value>(&answer.text).unwrap_or(Value::Null);
+        let answer = call_raw(&self.client, method, &self.base, path, &headers, body).await?;
         match answer.status {
-            200..=299 => Ok(said),
+            200..=299 => Ok(answer),
             401 => Err(Failure::Refused(format!(
                 "{} does not know you; sign in with: firstlight login",
                 self.base
             ))),
             status => {
-                let words = said["error"]
-                    .as_str()
-                    .map_or_else(|| answer.text.chars().take(300).collect(), str::to_owned);
+                let said = serde_json::from_slice::<Value>(&answer.bytes).unwrap_or(Value::Null);
+                let words = said["error"].as_str().map_or_else(
+                    || String::from_utf8_lossy(&answer.bytes).chars().take(300).collect(),
+                    str::to_owned,
+                );
                 Err(Failure::Refused(format!("{words} (HTTP {status})")))
             }
         }
+    }
+}
+
+/// A path of the API with one thing in it. An id is an id: nothing in it leads elsewhere.
+pub(super) fn path(base: &str, id: &str, what: &str) -> String {
+    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    format!("{base}/{}{what}", id.replace('+', "%20"))
+}
+
+/// A path with these filters, those that were given.
+pub(super) fn query(base: &str, pairs: &[(&str, Option<String>)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            query.append_pair(key, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() {
+        base.to_owned()
+    } else {
+        format!("{base}?{query}")
+    }
+}
+
+/// What stands under a page that is not the last.
+pub(super) fn more(answer: &Value) -> String {
+    match &answer["next"] {
+        Value::Null => String::new(),
+        next => format!("\nmore with: --before {}", cell(next)),
     }
 }
 
@@ -122,27 +169,30 @@ pub(super) fn run(
     work: impl AsyncFnOnce(&Api) -> Result<Value, Failure>,
     human: impl FnOnce(&Value) -> String,
 ) -> ExitCode {
+    hand_on(sources, async |api| {
+        let answer = work(api).await?;
+        let text = if output.json {
+            serde_json::to_string_pretty(&answer).unwrap_or_default()
+        } else {
+            human(&answer)
+        };
+        // `firstlight deliveries list | head` has what it wanted.
+        let _ = writeln!(std::io::stdout(), "{text}");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Runs a command that writes by itself, and hands on its exit status.
+pub(super) fn hand_on(sources: &Sources, work: impl AsyncFnOnce(&Api) -> Result<ExitCode, Failure>) -> ExitCode {
     let settings = match Settings::load(sources) {
         Ok(loaded) => loaded.settings,
         Err(mistakes) => return super::report(&mistakes),
     };
     let done = actix_rt::System::new().block_on(async { work(&Api::of(&settings)).await });
-    match done {
-        Ok(answer) => {
-            let text = if output.json {
-                serde_json::to_string_pretty(&answer).unwrap_or_default()
-            } else {
-                human(&answer)
-            };
-            // `firstlight deliveries list | head` has what it wanted.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            eprintln!("firstlight: {failure}");
-            ExitCode::from(exit::RUNTIME)
-        }
-    }
+    done.unwrap_or_else(|failure| {
+        eprintln!("firstlight: {failure}");
+        ExitCode::from(exit::RUNTIME)
+    })
 }
 
 /// A table of these keys of each row; what is absent stays empty.
@@ -160,7 +210,8 @@ pub(super) fn table(rows: &Value, columns: &[(&str, &str)], nothing: &str) -> St
     table.trim_fmt()
 }
 
-fn cell(value: &Value) -> String {
+/// A value in a line for people.
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         // Words from outside move no cursor and colour nothing.
@@ -169,6 +220,21 @@ fn cell(value: &Value) -> String {
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// Forgets the token of a server. Says whether there was one.
+pub(super) fn forget_token(base: &str) -> anyhow::Result<bool> {
+    let Some(path) = tokens_file().filter(|path| path.exists()) else {
+        return Ok(false);
+    };
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut kept: Map<String, Value> =
+        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON object; remove it", path.display()))?;
+    let known = kept.remove(base).is_some();
+    if known {
+        write_tokens(&path, kept)?;
+    }
+    Ok(known)
 }
 
 /// Where tokens are kept: `firstlight/tokens.json` in the user's config folder, by the address of the server.
@@ -199,6 +265,11 @@ pub(super) fn keep_token(base: &str, token: &str) -> anyhow::Result<PathBuf> {
         .and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default();
     kept.insert(base.to_owned(), token.into());
+    write_tokens(&path, kept)?;
+    Ok(path)
+}
+
+fn write_tokens(path: &Path, kept: Map<String, Value>) -> anyhow::Result<()> {
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
     fs::OpenOptions::new()
@@ -207,7 +278,6 @@ pub(super) fn keep_token(base: &str, token: &str) -> anyhow::Result<PathBuf> {
         .mode(0o600)
         .open(&new)
         .and_then(|mut file| file.write_all(Value::Object(kept).to_string().as_bytes()))
-        .and_then(|()| fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

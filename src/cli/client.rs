@@ -1,12 +1,12 @@
 //! How commands speak to a server: one exchange over HTTP, and what to say when nobody is there. Knows no command.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 pub use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 pub use awc::http::Method;
+pub use awc::http::header::HeaderMap;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,8 +21,31 @@ pub struct Answered {
     pub status: u16,
     /// The body, as text.
     pub text: String,
-    /// Headers, names in lower case; of several of one name the last.
-    pub headers: BTreeMap<String, String>,
+}
+
+/// What a server answered, as it is.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+impl Raw {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The value of a header, if it is there and text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// Why there is no answer.
@@ -71,6 +94,25 @@ pub async fn call(
     headers: &[(&str, &str)],
     body: Option<Vec<u8>>,
 ) -> Result<Answered, NoAnswer> {
+    let raw = call_raw(client, method, base, path, headers, body).await?;
+    Ok(Answered {
+        status: raw.status,
+        text: raw.text(),
+    })
+}
+
+/// The same with the answer as it is.
+///
+/// # Errors
+/// When nobody listens at `base`, or the exchange breaks off.
+pub async fn call_raw(
+    client: &Client,
+    method: Method,
+    base: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<Vec<u8>>,
+) -> Result<Raw, NoAnswer> {
     let url = format!("{}{path}", base.trim_end_matches('/'));
     let mut request = client.request(method, &url);
     for (name, value) in headers {
@@ -89,19 +131,14 @@ pub async fn call(
         }
         error => NoAnswer::Failed(format!("no answer from {base}: {error}")),
     })?;
-    let headers = response.headers().iter().map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        (name.as_str().to_owned(), value)
-    });
-    let headers = headers.collect();
     let bytes = response
         .body()
         .limit(ANSWER_LIMIT)
         .await
         .map_err(|error| NoAnswer::Failed(format!("the answer of {base} broke off: {error}")))?;
-    Ok(Answered {
+    Ok(Raw {
         status: response.status().as_u16(),
-        text: String::from_utf8_lossy(&bytes).into_owned(),
-        headers,
+        headers: response.headers().clone(),
+        bytes: bytes.to_vec(),
     })
 }

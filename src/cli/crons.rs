@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::api::{Output, run as ask, table};
+use super::api::{Output, more, path, query, run as ask, table};
 use super::client::Method;
+use super::desk::Paging;
 use crate::settings::Sources;
 
 const CRONS: &str = "/admin/api/crons";
@@ -54,14 +55,21 @@ pub(super) enum CronsCommand {
     /// Fire one now
     #[command(after_help = "Example:\n  firstlight crons run weekly-health-report")]
     Run(One),
+    /// Show one firing: the runs that came of it, and how each went
+    #[command(after_help = "Example:\n  firstlight crons firing weekly-health-report 12")]
+    Firing {
+        #[command(flatten)]
+        one: One,
+        /// Its number in the history
+        number: u64,
+    },
     /// Show its latest firings: when, why, how it went
     #[command(after_help = "Example:\n  firstlight crons history weekly-health-report --limit 20")]
     History {
         #[command(flatten)]
         one: One,
-        /// At most so many, 1 to 200
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        #[command(flatten)]
+        page: Paging,
     },
 }
 
@@ -77,19 +85,14 @@ pub(super) struct One {
 impl One {
     /// Its place in the API. A name is a name: nothing in it leads elsewhere.
     fn path(&self, what: &str) -> String {
-        let name: String = url::form_urlencoded::byte_serialize(self.name.as_bytes()).collect();
-        format!("{CRONS}/{name}{what}")
+        path(CRONS, &self.name, what)
     }
 }
 
 pub(super) fn run(command: &CronsCommand, sources: &Sources) -> ExitCode {
     match command {
         CronsCommand::List { zone, output } => {
-            let mut path = CRONS.to_owned();
-            if let Some(zone) = zone {
-                let zone: String = url::form_urlencoded::byte_serialize(zone.as_bytes()).collect();
-                path = format!("{CRONS}?timezone={zone}");
-            }
+            let path = query(CRONS, &[("timezone", zone.clone())]);
             ask(sources, *output, async |api| api.get(&path).await, listed)
         }
         CronsCommand::Next(one) => ask(
@@ -159,8 +162,17 @@ pub(super) fn run(command: &CronsCommand, sources: &Sources) -> ExitCode {
                 )
             },
         ),
-        CronsCommand::History { one, limit } => {
-            let path = one.path(&format!("/history?limit={limit}"));
+        CronsCommand::Firing { one, number } => {
+            let path = one.path(&format!("/history/{number}"));
+            ask(
+                sources,
+                one.output,
+                async |api| api.get(&path).await,
+                |answer| serde_json::to_string_pretty(answer).unwrap_or_default(),
+            )
+        }
+        CronsCommand::History { one, page } => {
+            let path = query(&one.path("/history"), &page.pairs());
             ask(
                 sources,
                 one.output,
@@ -176,7 +188,7 @@ pub(super) fn run(command: &CronsCommand, sources: &Sources) -> ExitCode {
                         ("ended", "endedAt"),
                         ("note", "note"),
                     ];
-                    table(&answer["firings"], &columns, "it has not fired yet")
+                    table(&answer["firings"], &columns, "it has not fired yet") + &more(answer)
                 },
             )
         }

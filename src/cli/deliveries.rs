@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::api::{Output, run as ask, table};
+use super::api::{Output, more, path, query, run as ask, table};
+use super::desk::Paging;
 use crate::settings::Sources;
 
 /// `firstlight deliveries …`.
@@ -20,9 +21,11 @@ pub(super) enum DeliveriesCommand {
         /// Only to this webhook
         #[arg(long, value_name = "ID")]
         webhook: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
+        /// Only of this event or channel
+        #[arg(long, value_name = "NAME")]
+        event: Option<String>,
+        #[command(flatten)]
+        page: Paging,
         #[command(flatten)]
         output: Output,
     },
@@ -49,17 +52,21 @@ pub(super) fn run(command: &DeliveriesCommand, sources: &Sources) -> ExitCode {
         DeliveriesCommand::List {
             state,
             webhook,
-            limit,
+            event,
+            page,
             output,
         } => {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &limit.to_string());
-            for (key, value) in [("state", state), ("webhook", webhook)] {
-                if let Some(value) = value {
-                    query.append_pair(key, value);
-                }
-            }
-            let path = format!("/admin/api/deliveries?{}", query.finish());
+            let [limit, before] = page.pairs();
+            let path = query(
+                "/admin/api/deliveries",
+                &[
+                    ("state", state.clone()),
+                    ("webhook", webhook.clone()),
+                    ("event", event.clone()),
+                    limit,
+                    before,
+                ],
+            );
             ask(
                 sources,
                 *output,
@@ -74,12 +81,12 @@ pub(super) fn run(command: &DeliveriesCommand, sources: &Sources) -> ExitCode {
                         ("created", "createdAt"),
                         ("last error", "lastError"),
                     ];
-                    table(&answer["deliveries"], &columns, "no deliveries")
+                    table(&answer["deliveries"], &columns, "no deliveries") + &more(answer)
                 },
             )
         }
         DeliveriesCommand::Show { id, output } => {
-            let path = format!("/admin/api/deliveries/{id}");
+            let path = path("/admin/api/deliveries", id, "");
             ask(
                 sources,
                 *output,
@@ -107,7 +114,7 @@ pub(super) fn run(command: &DeliveriesCommand, sources: &Sources) -> ExitCode {
             )
         }
         DeliveriesCommand::Redeliver { id, output } => {
-            let path = format!("/admin/api/deliveries/{id}/redeliver");
+            let path = path("/admin/api/deliveries", id, "/redeliver");
             ask(
                 sources,
                 *output,

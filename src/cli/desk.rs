@@ -1,18 +1,37 @@
 //! `firstlight runs|approvals|events|workflows …`: the operators' desk. Asks the server; holds no rule.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::api::{Failure, Output, run as ask, table};
+use super::api::{Failure, Output, hand_on, more, path as at, query, run as ask, table};
+use super::follow::{self, Telling};
 use crate::settings::Sources;
 
 const RUNS: &str = "/admin/api/workflow-runs";
 const APPROVALS: &str = "/admin/api/approvals";
 const EVENTS: &str = "/admin/api/events";
 const WORKFLOWS: &str = "/admin/api/workflows";
+
+/// Which part of a list.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Paging {
+    /// At most so many, 1 to 200
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// Go on before this one: the `next` of the page before
+    #[arg(long, value_name = "NEXT")]
+    before: Option<String>,
+}
+
+impl Paging {
+    /// As filters of the API.
+    pub(super) fn pairs(&self) -> [(&'static str, Option<String>); 2] {
+        [("limit", Some(self.limit.to_string())), ("before", self.before.clone())]
+    }
+}
 
 /// One thing by its id or name.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,15 +57,40 @@ pub(super) enum RunsCommand {
         /// Only of this repository
         #[arg(long, value_name = "OWNER/NAME")]
         repo: Option<String>,
-        /// At most so many, 1 to 200
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        #[command(flatten)]
+        page: Paging,
         #[command(flatten)]
         output: Output,
     },
     /// Show one with its phases
     #[command(after_help = "Example:\n  firstlight runs show 01890a5d-ac96-774b-bcce-b302099a8057")]
     Show(One),
+    /// Show what its phases printed
+    #[command(
+        after_help = "Examples:\n  firstlight runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --follow\n  firstlight runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --phase review --tail 4096"
+    )]
+    Logs {
+        /// Its id
+        id: String,
+        /// Only of this phase, as it was printed [default: all, each line behind the name of its phase]
+        #[arg(long)]
+        phase: Option<String>,
+        /// Only the last so many bytes of each
+        #[arg(long, value_name = "BYTES")]
+        tail: Option<u64>,
+        /// Go on until the run is over, or waits for an answer
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Wait for the end of one: exit status 0 if it went well, 1 if not, 3 if it waits for somebody's answer
+    #[command(after_help = "Example:\n  firstlight runs wait 01890a5d-ac96-774b-bcce-b302099a8057")]
+    Wait {
+        #[command(flatten)]
+        one: One,
+        /// Do not show what the phases print
+        #[arg(long, short)]
+        quiet: bool,
+    },
     /// Stop one
     #[command(after_help = "Example:\n  firstlight runs cancel 01890a5d-ac96-774b-bcce-b302099a8057")]
     Cancel(One),
@@ -65,8 +109,16 @@ pub(super) enum RunsCommand {
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum ApprovalsCommand {
     /// List the questions that wait for an answer
-    #[command(after_help = "Example:\n  firstlight approvals list")]
-    List(Output),
+    #[command(after_help = "Examples:\n  firstlight approvals list\n  firstlight approvals list --status all")]
+    List {
+        /// pending, approved, rejected, …, or all
+        #[arg(long, default_value = "pending")]
+        status: String,
+        #[command(flatten)]
+        page: Paging,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show one: what is approved, by which rules, who answered
     #[command(after_help = "Example:\n  firstlight approvals show 01890a5d-ac96-774b-bcce-b302099a8057")]
     Show(One),
@@ -102,9 +154,11 @@ pub(super) enum EventsCommand {
         /// Only of this type, such as issue.opened
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
-        /// At most so many, 1 to 200
-        #[arg(long, default_value_t = 20)]
-        limit: usize,
+        /// Only in this state, such as quarantined
+        #[arg(long)]
+        state: Option<String>,
+        #[command(flatten)]
+        page: Paging,
         #[command(flatten)]
         output: Output,
     },
@@ -141,28 +195,20 @@ pub(super) enum WorkflowsCommand {
     /// Show the file of one
     #[command(after_help = "Example:\n  firstlight workflows show build")]
     Show(One),
+    /// Show a prompt that one uses, as its runs get it
+    #[command(after_help = "Example:\n  firstlight workflows prompt issue-triage prompts/issue-triage.md")]
+    Prompt {
+        /// The workflow's name
+        name: String,
+        /// The prompt, as the workflow's file names it
+        prompt: String,
+    },
     /// Let one start runs again
     #[command(after_help = "Example:\n  firstlight workflows enable build")]
     Enable(One),
     /// Let one start no run, whoever asks
     #[command(after_help = "Example:\n  firstlight workflows disable build")]
     Disable(One),
-}
-
-/// A path of the API with one thing in it. An id is an id: nothing in it leads elsewhere.
-fn at(base: &str, id: &str, what: &str) -> String {
-    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    format!("{base}/{}{what}", id.replace('+', "%20"))
-}
-
-fn query(base: &str, pairs: &[(&str, Option<String>)]) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for (key, value) in pairs {
-        if let Some(value) = value {
-            query.append_pair(key, value);
-        }
-    }
-    format!("{base}?{}", query.finish())
 }
 
 fn pretty(value: &Value) -> String {
@@ -175,16 +221,18 @@ pub(super) fn runs(command: &RunsCommand, sources: &Sources) -> ExitCode {
             status,
             workflow,
             repo,
-            limit,
+            page,
             output,
         } => {
+            let [limit, before] = page.pairs();
             let path = query(
                 RUNS,
                 &[
                     ("status", status.clone()),
                     ("workflow", workflow.clone()),
                     ("repo", repo.clone()),
-                    ("limit", Some(limit.to_string())),
+                    limit,
+                    before,
                 ],
             );
             let columns = [
@@ -205,7 +253,7 @@ pub(super) fn runs(command: &RunsCommand, sources: &Sources) -> ExitCode {
                         &answer["workflowRuns"],
                         &columns,
                         "no runs; start one with: firstlight run <workflow>",
-                    )
+                    ) + &more(answer)
                 },
             )
         }
@@ -236,6 +284,24 @@ pub(super) fn runs(command: &RunsCommand, sources: &Sources) -> ExitCode {
                 )
             },
         ),
+        RunsCommand::Logs {
+            id,
+            phase,
+            tail,
+            follow,
+        } => hand_on(sources, async |api| {
+            follow::logs(api, id, phase.as_deref(), *tail, *follow).await?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        RunsCommand::Wait { one, quiet } => {
+            let telling = Telling {
+                phases: true,
+                logs: !quiet,
+            };
+            hand_on(sources, async |api| {
+                follow::to_the_end(api, std::slice::from_ref(&one.id), telling, one.output).await
+            })
+        }
         RunsCommand::Cancel(one) => ask(
             sources,
             one.output,
@@ -262,21 +328,24 @@ pub(super) fn runs(command: &RunsCommand, sources: &Sources) -> ExitCode {
 
 pub(super) fn approvals(command: &ApprovalsCommand, sources: &Sources) -> ExitCode {
     let (one, decision) = match command {
-        ApprovalsCommand::List(output) => {
+        ApprovalsCommand::List { status, page, output } => {
+            let [limit, before] = page.pairs();
+            let path = query(APPROVALS, &[("status", Some(status.clone())), limit, before]);
             let columns = [
                 ("id", "id"),
                 ("workflow", "workflow"),
                 ("about", "subject"),
                 ("gate", "gate"),
                 ("asks", "summary"),
+                ("status", "status"),
                 ("since", "createdAt"),
                 ("until", "deadline"),
             ];
             return ask(
                 sources,
                 *output,
-                async |api| api.get(APPROVALS).await,
-                |answer| table(&answer["approvals"], &columns, "nothing waits for an answer"),
+                async |api| api.get(&path).await,
+                |answer| table(&answer["approvals"], &columns, "nothing waits for an answer") + &more(answer),
             );
         }
         ApprovalsCommand::Show(one) => {
@@ -313,15 +382,19 @@ pub(super) fn events(command: &EventsCommand, sources: &Sources) -> ExitCode {
         EventsCommand::List {
             repo,
             kind,
-            limit,
+            state,
+            page,
             output,
         } => {
+            let [limit, before] = page.pairs();
             let path = query(
                 EVENTS,
                 &[
                     ("repo", repo.clone()),
                     ("type", kind.clone()),
-                    ("limit", Some(limit.to_string())),
+                    ("state", state.clone()),
+                    limit,
+                    before,
                 ],
             );
             let columns = [
@@ -344,7 +417,7 @@ pub(super) fn events(command: &EventsCommand, sources: &Sources) -> ExitCode {
                         &answer["events"],
                         &columns,
                         "no events; send one with: firstlight send issues.opened",
-                    )
+                    ) + &more(answer)
                 },
             )
         }
@@ -439,6 +512,13 @@ pub(super) fn workflows(command: &WorkflowsCommand, sources: &Sources) -> ExitCo
             async |api| api.get(&at(WORKFLOWS, &one.id, "")).await,
             |answer| answer["workflow"]["yaml"].as_str().unwrap_or_default().to_owned(),
         ),
+        WorkflowsCommand::Prompt { name, prompt } => hand_on(sources, async |api| {
+            let place = query(&at(WORKFLOWS, name, "/prompt"), &[("path", Some(prompt.clone()))]);
+            let answer = api.raw(&place).await?;
+            // Somebody who reads on in a pager that is closed has seen enough.
+            let _ = std::io::stdout().write_all(&answer.bytes);
+            Ok(ExitCode::SUCCESS)
+        }),
         WorkflowsCommand::Enable(one) => switch(one, true),
         WorkflowsCommand::Disable(one) => switch(one, false),
     }

@@ -1,11 +1,11 @@
-//! `firstlight login`: turns the password into a token and keeps it for the other commands.
+//! `firstlight login` and `logout`: turns the password into a token, keeps it for the other commands, and forgets it.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::api::{Api, keep_token};
+use super::api::{Api, forget_token, keep_token};
 use super::exit;
 use crate::settings::{Settings, Sources};
 
@@ -53,6 +53,26 @@ pub(super) fn run(args: &LoginArgs, sources: &Sources) -> ExitCode {
                 "signed in at {base}; the token is kept in {} for seven days",
                 path.display()
             );
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&format!("{error:#}")),
+    }
+}
+
+/// `firstlight logout`.
+pub(super) fn forget(sources: &Sources) -> ExitCode {
+    let settings = match Settings::load(sources) {
+        Ok(loaded) => loaded.settings,
+        Err(mistakes) => return super::report(&mistakes),
+    };
+    let base = settings.client_url();
+    match forget_token(&base) {
+        Ok(true) => {
+            println!("forgot the token for {base}; firstlight tokens list shows what is still good there");
+            ExitCode::SUCCESS
+        }
+        Ok(false) => {
+            println!("no token is kept for {base}");
             ExitCode::SUCCESS
         }
         Err(error) => failed(&format!("{error:#}")),

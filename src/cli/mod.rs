@@ -9,10 +9,12 @@ mod crons;
 mod deliveries;
 mod desk;
 mod doctor;
-pub mod fixtures;
+mod follow;
+mod house;
 mod login;
 mod mcp;
 mod notify;
+mod prune;
 mod send;
 mod serve;
 mod slack;
@@ -72,6 +74,12 @@ enum Command {
     /// Sign in: turn the password into a token and keep it for the other commands
     #[command(after_help = "Examples:\n  firstlight login\n  firstlight login --scope read --print < password.txt")]
     Login(login::LoginArgs),
+    /// Forget the token that login kept; `tokens revoke` also ends it
+    #[command(after_help = "Example:\n  firstlight logout")]
+    Logout,
+    /// Show how the service does: what it holds, what waits, which actors are busy
+    #[command(after_help = "Example:\n  firstlight status --json")]
+    Status(api::Output),
     /// Start a workflow
     #[command(
         after_help = "Examples:\n  firstlight run repo-health --repo acme/site --wait\n  firstlight run build --repo acme/site --issue 7 -c branch=next"
@@ -119,6 +127,18 @@ enum Command {
     /// What went out to webhooks and notification endpoints
     #[command(subcommand, after_help = "Example:\n  firstlight deliveries list --state dead")]
     Deliveries(deliveries::DeliveriesCommand),
+    /// Processes that phases have started and that are alive
+    #[command(subcommand, after_help = "Example:\n  firstlight processes list")]
+    Processes(house::ProcessesCommand),
+    /// Conversations in chats
+    #[command(subcommand, after_help = "Example:\n  firstlight chats list")]
+    Chats(house::ChatsCommand),
+    /// Commits that events make of the state files
+    #[command(subcommand, after_help = "Example:\n  firstlight auto-commit show")]
+    AutoCommit(house::AutoCommitCommand),
+    /// Notifications that were sent or stored
+    #[command(subcommand, after_help = "Example:\n  firstlight notifications list")]
+    Notifications(house::NotificationsCommand),
     /// Send a notification
     #[command(after_help = "Example:\n  firstlight notify slack 'The nightly build is red' --priority high")]
     Notify(notify::NotifyArgs),
@@ -152,6 +172,9 @@ enum Command {
     /// Put a backup back; the service must be stopped, and what was there is kept
     #[command(after_help = "Example:\n  firstlight restore --from /var/backups/firstlight/monday")]
     Restore(backup::RestoreArgs),
+    /// Remove what is old enough by the settings, while no service runs; a running one does it by itself
+    #[command(after_help = "Examples:\n  firstlight prune --dry-run\n  firstlight prune --compact --json")]
+    Prune(prune::PruneArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  firstlight completions bash > /etc/bash_completion.d/firstlight")]
     Completions {
@@ -198,6 +221,12 @@ pub fn main() -> ExitCode {
             boot::load_workflows(loaded).err().unwrap_or_default()
         }),
         Command::Login(args) => login::run(&args, &sources),
+        Command::Logout => login::forget(&sources),
+        Command::Status(output) => house::status(output, &sources),
+        Command::Processes(command) => house::processes(&command, &sources),
+        Command::Chats(command) => house::chats(&command, &sources),
+        Command::AutoCommit(command) => house::auto_commit(&command, &sources),
+        Command::Notifications(command) => house::notifications(&command, &sources),
         Command::Run(args) => start::run(&args, &sources),
         Command::Build(args) => start::build(&args, &sources),
         Command::Triage(args) => start::triage(&args, &sources),
@@ -220,6 +249,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => audit::run(&command, &sources),
         Command::Doctor(args) => doctor::run(args, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
+        Command::Prune(args) => prune::run(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "firstlight", &mut std::io::stdout());

@@ -1,19 +1,16 @@
 //! What starts work: `firstlight run`, `build`, `triage`, `review`, `health`, `security`, and an issue or pull request by its name alone.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use actors::clock::{Clock, SystemClock};
 use actors::domain::{RepoName, nearest};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::api::{Api, Failure, Output, run as ask};
+use super::api::{Api, Failure, Output, hand_on, run as ask};
 use super::exit;
-use crate::settings::{Settings, Sources};
-
-/// How often a run that is waited for is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+use super::follow::{self, Telling};
+use crate::settings::Sources;
 
 /// `firstlight run …`.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,6 +60,9 @@ struct How {
     /// Wait for the end: exit status 0 if it went well, 1 if not, 3 if it waits for somebody's answer
     #[arg(long)]
     wait: bool,
+    /// While waiting, do not show what the phases print
+    #[arg(long, short, requires = "wait")]
+    quiet: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -164,13 +164,19 @@ pub(super) fn bare(words: &[String], sources: &Sources) -> ExitCode {
     };
     let mut how = How {
         wait: false,
+        quiet: false,
         output: Output::default(),
     };
     for word in rest {
         match word.as_str() {
             "--wait" => how.wait = true,
+            "--quiet" | "-q" => how.quiet = true,
             "--json" => how.output.json = true,
-            other => return wrong(&format!("{other:?} is unknown here; --wait and --json may follow")),
+            other => {
+                return wrong(&format!(
+                    "{other:?} is unknown here; --wait, --quiet and --json may follow"
+                ));
+            }
         }
     }
     let workflow = if thing.is_pr { "pr-review" } else { "issue-triage" };
@@ -242,22 +248,14 @@ fn start(sources: &Sources, how: How, path: &str, wish: &Value) -> ExitCode {
             started,
         );
     }
-    let settings = match Settings::load(sources) {
-        Ok(loaded) => loaded.settings,
-        Err(mistakes) => return super::report(&mistakes),
+    let telling = Telling {
+        phases: true,
+        logs: !how.quiet,
     };
-    let waited = actix_rt::System::new().block_on(async {
-        let api = Api::of(&settings);
-        let answer = post_once(&api, path, wish).await?;
-        wait_for(&api, &answer, how.output).await
-    });
-    match waited {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("firstlight: {failure}");
-            ExitCode::from(exit::RUNTIME)
-        }
-    }
+    hand_on(sources, async |api| {
+        let answer = post_once(api, path, wish).await?;
+        follow::to_the_end(api, &ids(&answer), telling, how.output).await
+    })
 }
 
 /// A key of its own for each command: an answer that is lost on its way starts nothing twice when the exchange is repeated.
@@ -281,56 +279,6 @@ fn started(answer: &Value) -> String {
         .into_iter()
         .map(|id| format!("started {id}{joined}; firstlight runs show {id}"));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Follows runs to their end, or to a question. What happens is told as it happens, on standard error; the end on standard output.
-async fn wait_for(api: &Api, answer: &Value, output: Output) -> Result<ExitCode, Failure> {
-    let mut ended = Vec::new();
-    let mut worst = 0;
-    for id in ids(answer) {
-        let mut told: Map<String, Value> = Map::new();
-        let run = loop {
-            let run = api.get(&format!("/admin/api/workflow-runs/{id}")).await?["workflowRun"].clone();
-            for phase in run["phases"].as_array().into_iter().flatten() {
-                let (name, status) = (phase["phase"].as_str().unwrap_or_default(), &phase["status"]);
-                if told.get(name) != Some(status) {
-                    eprintln!("{id}  {name}: {}", status.as_str().unwrap_or_default());
-                    told.insert(name.to_owned(), status.clone());
-                }
-            }
-            if !matches!(run["status"].as_str(), Some("queued" | "running")) {
-                break run;
-            }
-            SystemClock.sleep(LOOK).await;
-        };
-        let status = run["status"].as_str().unwrap_or_default();
-        let code = match status {
-            "succeeded" => 0,
-            "paused" => {
-                eprintln!("{id}  waits for an answer; firstlight approvals list");
-                exit::WAITS
-            }
-            _ => exit::RUNTIME,
-        };
-        worst = match (worst, code) {
-            (exit::RUNTIME, _) | (_, exit::RUNTIME) => exit::RUNTIME,
-            (before, now) => before.max(now),
-        };
-        if !output.json {
-            let error = run["error"]
-                .as_str()
-                .map_or_else(String::new, |error| format!(": {error}"));
-            println!("{id}  {status}{error}");
-        }
-        ended.push(run);
-    }
-    if output.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({ "workflowRuns": ended })).unwrap_or_default()
-        );
-    }
-    Ok(ExitCode::from(worst))
 }
 
 #[cfg(test)]

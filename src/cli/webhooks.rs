@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::api::{Output, run as ask, table};
+use super::api::{Output, path, run as ask, table};
 use super::client::Method;
 use crate::settings::Sources;
 
@@ -132,7 +132,7 @@ pub(super) fn run(command: &WebhooksCommand, sources: &Sources) -> ExitCode {
             )
         }
         WebhooksCommand::Delete(one) => {
-            let path = format!("{WEBHOOKS}/{}", one.id);
+            let path = path(WEBHOOKS, &one.id, "");
             ask(
                 sources,
                 one.output,
@@ -156,7 +156,7 @@ pub(super) fn run(command: &WebhooksCommand, sources: &Sources) -> ExitCode {
 }
 
 fn act(sources: &Sources, one: &One, what: &str, human: impl FnOnce(&Value) -> String) -> ExitCode {
-    let path = format!("{WEBHOOKS}/{}/{what}", one.id);
+    let path = path(WEBHOOKS, &one.id, &format!("/{what}"));
     ask(
         sources,
         one.output,

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpRequest, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
@@ -30,12 +31,13 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::admin::Desk;
+use super::admin::config::Looks;
+use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
 use super::knocks::Knocks;
-use super::proxies::TrustedProxies;
-use super::{front, github, mcp, routes};
+use super::proxies::{TrustedProxies, came_by_tls};
+use super::{doorway, github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -59,7 +61,7 @@ pub struct HttpShared {
     pub admin: Admin,
     /// Which workflow `POST /api/build` starts.
     pub build_workflow: String,
-    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    /// Reverse proxies whose forwarded headers are believed.
     pub trusted: TrustedProxies,
     /// Where phase logs are: `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
@@ -75,6 +77,8 @@ pub struct HttpShared {
     pub config: serde_json::Value,
     /// Words that are waited for at `/health`.
     pub(crate) knocks: Knocks,
+    /// What actors had done when somebody looked.
+    pub(crate) looks: Looks,
     /// When it was last looked why a signature does not fit.
     pub(crate) explanations: github::Seldom,
     /// The time.
@@ -112,6 +116,7 @@ impl HttpShared {
             changes: Board::default(),
             config: serde_json::Value::Null,
             knocks: Knocks::default(),
+            looks: Looks::new(clock.now()),
             explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),
@@ -130,9 +135,19 @@ impl HttpShared {
         self.address.get().copied()
     }
 
-    /// Where browsers meet us.
-    pub(crate) fn home(&self) -> Home<'_> {
-        Home::at(self.public_url.as_ref())
+    /// Where browsers meet us, by this request if no public URL says so.
+    pub(crate) fn home(&self, request: &HttpRequest) -> Home<'_> {
+        match &self.public_url {
+            Some(url) => Home::at(url),
+            None => Home::unnamed(came_by_tls(request, &self.trusted)),
+        }
+    }
+
+    /// The path in front of all of ours, as browsers have it: empty at the root of a host. Never ends with a slash.
+    pub(crate) fn base(&self) -> &str {
+        self.public_url
+            .as_ref()
+            .map_or("", |url| url.path().trim_end_matches('/'))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -281,14 +296,12 @@ impl HttpDoor {
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
-            let base = front::base(shared.public_url.as_ref());
             App::new()
-                .wrap(front::headers(shared.public_url.as_ref()))
-                .wrap_fn(move |request, service| front::call(&base, request, service))
                 .app_data(shared.clone())
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
                 .configure(|config| routes::all(config, mcp.clone()))
+                .wrap(from_fn(doorway::pass))
         })
         .workers(self.workers)
         .client_request_timeout(HEAD_PATIENCE)
@@ -349,7 +362,12 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         stations: front
             .stations
             .iter()
-            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .map(|station| Station {
+                name: station.name,
+                capacity: station.capacity,
+                quiet: station.quiet.clone(),
+                ping: station.ping.clone(),
+            })
             .collect(),
         replay: store.clone().recipient(),
         executions: store.clone().recipient(),
@@ -368,6 +386,8 @@ fn tools_of(front: &FrontDoors, store: &Addr<StoreDoor>, clock: &SharedClock) ->
         dispatch: front.dispatch.clone(),
         start_run: front.start_run.clone(),
         decide: store.clone().recipient(),
+        crons: front.crons.list.clone(),
+        fire: front.crons.fire.clone(),
     };
     doors::of(
         &front.state,

@@ -285,6 +285,30 @@ pub const CATALOGUE: &[Tool] = &[
         input: of::<inputs::WorkflowRun>,
         output: outputs::started,
     },
+    Tool {
+        name: "crons_list",
+        title: "Schedules",
+        description: "List what fires by the clock: { crons }, each with when it fires next, how it went last, and why it does not fire.",
+        scope: Scope::Read,
+        destructive: false,
+        idempotent: true,
+        open_world: false,
+        needs_house: true,
+        input: of::<inputs::Nothing>,
+        output: outputs::crons,
+    },
+    Tool {
+        name: "cron_run",
+        title: "Fire a schedule now",
+        description: "Fire a schedule now, beside its times: { cron, firing }, the firing's number in its history.",
+        scope: Scope::Operate,
+        destructive: false,
+        idempotent: false,
+        open_world: true,
+        needs_house: true,
+        input: of::<inputs::CronRun>,
+        output: outputs::fired,
+    },
 ];
 
 #[cfg(test)]

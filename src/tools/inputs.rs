@@ -214,6 +214,14 @@ pub(crate) struct WorkflowRun {
     pub(crate) context: Option<Map<String, Value>>,
 }
 
+/// Input of `cron_run`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CronRun {
+    /// Name of the schedule, as `crons_list` shows it.
+    pub(crate) cron: String,
+}
+
 /// The values of a closed list, for a schema.
 fn names<T: std::fmt::Display>(all: &[T]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()

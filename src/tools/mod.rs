@@ -10,6 +10,7 @@ use actors::domain::{
     ApprovalFilter, ApprovalId, ApprovalStatus, Decided, Decision, DeliveryFilter, EffectState, EventFilter,
     IntegrationEvent, Opened, Responder, RunContext, RunFilter, RunStatus, TriggerType, Via,
 };
+use actors::messages::cron::{FireCron, ListCrons, NotFired};
 use actors::messages::dispatch::DispatchWorkflow;
 use actors::messages::integrations::{
     AutoCommit, DeleteWebhook, EmitWebhookEvent, GetGitAutoCommitConfig, GetIntegrationState, IntegrationFault,
@@ -76,6 +77,8 @@ pub struct WorkTools {
     pub dispatch: Recipient<DispatchWorkflow>,
     pub start_run: Recipient<StartRun>,
     pub decide: Recipient<Decide>,
+    pub crons: Recipient<ListCrons>,
+    pub fire: Recipient<FireCron>,
 }
 
 /// Why a tool did not do it: for whoever called it, in words that name the input.
@@ -151,7 +154,9 @@ impl ToolDoors {
         let tool = CATALOGUE.iter().find(|tool| tool.name == name)?;
         let target = args
             .iter()
-            .find(|(key, _)| ["webhookId", "approvalId", "workflow", "eventName", "channel"].contains(&key.as_str()))
+            .find(|(key, _)| {
+                ["webhookId", "approvalId", "workflow", "cron", "eventName", "channel"].contains(&key.as_str())
+            })
             .and_then(|(_, value)| value.as_str())
             .map(|target| target.chars().take(200).collect::<String>())
             .unwrap_or_default();
@@ -229,6 +234,11 @@ impl ToolDoors {
             }
             "approval_respond" => self.respond(parsed(args)?, caller).await,
             "workflow_run" => self.workflow_run(parsed(args)?, caller).await,
+            "crons_list" => {
+                parsed::<inputs::Nothing>(args)?;
+                self.crons().await
+            }
+            "cron_run" => self.cron_run(parsed(args)?, caller).await,
             _ => Err(ToolFault::Failed(format!(
                 "{name} is in the catalogue and does nothing"
             ))),
@@ -481,6 +491,30 @@ impl ToolDoors {
         let ids: Vec<String> = opened.iter().map(|opened| opened.run().to_string()).collect();
         let joined = opened.iter().all(|opened| matches!(opened, Opened::Joined(..)));
         Ok(json!({ "workflow": input.workflow, "executionIds": ids, "joined": joined }))
+    }
+
+    /// `crons_list`.
+    async fn crons(&self) -> ToolResult {
+        let list = self.work()?.crons.send(ListCrons).await??;
+        Ok(json!({ "crons": list.crons }))
+    }
+
+    /// `cron_run`.
+    async fn cron_run(&self, input: inputs::CronRun, caller: &ToolCaller) -> ToolResult {
+        let order = FireCron {
+            cron: input.cron.clone(),
+            who: caller.who.clone(),
+            seed: None,
+        };
+        let fired = self.work()?.fire.send(order).await?;
+        let firing = fired.map_err(|refused| match refused {
+            NotFired::Unknown { .. } => ToolFault::NotFound(refused.to_string()),
+            NotFired::TooMany(_) => ToolFault::Refused(refused.to_string()),
+            NotFired::Stopping => ToolFault::Later(refused.to_string()),
+            NotFired::Store(error) => error.into(),
+        })?;
+        tracing::info!(cron = input.cron, firing = firing.0, who = %caller.who, "schedule fired by hand");
+        Ok(json!({ "cron": input.cron, "firing": firing }))
     }
 }
 

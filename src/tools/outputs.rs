@@ -189,3 +189,16 @@ pub(super) fn started() -> Value {
         json!({}),
     )
 }
+
+pub(super) fn crons() -> Value {
+    let maybe = || json!({ "type": ["string", "null"] });
+    let cron = object(
+        json!({ "name": text(), "workflow": text(), "schedule": text(), "timezone": text(), "enabled": yes_or_no() }),
+        json!({ "nextRun": maybe(), "lastRun": maybe(), "lastStatus": maybe(), "reason": maybe(), "recentFailures": count() }),
+    );
+    object(json!({ "crons": list(cron) }), json!({}))
+}
+
+pub(super) fn fired() -> Value {
+    object(json!({ "cron": text(), "firing": count() }), json!({}))
+}

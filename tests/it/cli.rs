@@ -12,6 +12,8 @@ const BAD: &str =
     "# Fails.\nname: bad\ndescription: Fails\nphases:\n  - {name: do, label: Do, type: script, run: exit 4}\n";
 const ASKS: &str = "# Asks.\nname: asks\ndescription: Asks\nphases:\n  - {name: ask, label: Ask, type: approval, gate: go, message: \"Go on?\\e[31m\"}\n";
 
+const TALKS: &str = "# Talks.\nname: talks\ndescription: Talks\nphases:\n  - {name: one, label: One, type: script, run: \"printf 'a\\\\033[31mb\\\\033[0m\\\\nlast without an end'\"}\n  - {name: two, label: Two, type: script, run: \"echo second\"}\n";
+
 struct Desk {
     app: TestApp,
     token: String,
@@ -35,7 +37,7 @@ impl Desk {
         let overlay = tempfile::tempdir().expect("a folder");
         let folder = overlay.path().join("workflows");
         std::fs::create_dir_all(&folder).expect("made");
-        for (name, text) in [("good", GOOD), ("bad", BAD), ("asks", ASKS)] {
+        for (name, text) in [("good", GOOD), ("bad", BAD), ("asks", ASKS), ("talks", TALKS)] {
             std::fs::write(folder.join(format!("{name}.yaml")), text).expect("written");
         }
         let settings = format!("workflows: {{overlay: \"{}\"}}\n", overlay.path().display());
@@ -99,6 +101,125 @@ async fn a_run_that_is_waited_for_tells_its_phases_and_hands_on_how_it_ended() {
         .says(&["run", "good", "--repo", "acme/one", "--repo", "acme/two", "--wait"])
         .await;
     assert_eq!((many.code, many.out.lines().count()), (0, 2));
+    desk.app.finish_quietly().await;
+}
+
+#[actix::test]
+async fn what_phases_print_is_followed_and_read_again_without_their_commands_to_a_terminal() {
+    let desk = Desk::open().await;
+    let waited = desk.says(&["run", "talks", "--wait"]).await;
+    assert_eq!(waited.code, 0, "{}", waited.err);
+    let told: Vec<&str> = waited
+        .err
+        .lines()
+        .filter(|told| *told != "one: running" && *told != "two: running")
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "one | ab",
+            "one | last without an end",
+            "one: succeeded",
+            "two | second",
+            "two: succeeded"
+        ]
+    );
+    let quiet = desk.says(&["run", "talks", "--wait", "-q"]).await;
+    assert!(
+        quiet.err.contains("two: succeeded") && !quiet.err.contains('|'),
+        "{}",
+        quiet.err
+    );
+    let runs = desk.app.runs().await;
+    let id = runs[0]["id"].as_str().expect("an id");
+    for (words, expected) in [
+        (
+            &["runs", "logs", id][..],
+            "one | ab\none | last without an end\ntwo | second",
+        ),
+        (&["runs", "logs", id, "--follow", "--phase", "two"], "second"),
+        (&["runs", "logs", id, "--phase", "one", "--tail", "3"], "end"),
+        (
+            &["runs", "logs", id, "--phase", "one", "--tail", "99999"],
+            "ab\nlast without an end",
+        ),
+    ] {
+        let said = desk.says(words).await;
+        assert_eq!((said.code, said.out.as_str()), (0, expected), "{words:?}: {}", said.err);
+    }
+    let none = desk.says(&["runs", "logs", id, "--phase", "three"]).await;
+    assert!(
+        none.code == 1 && none.err.contains("no log of such a phase"),
+        "{}",
+        none.err
+    );
+    let asks = desk.says(&["run", "asks", "--json"]).await.json();
+    let asks = asks["executionId"].as_str().expect("an id");
+    assert_eq!(desk.says(&["runs", "wait", asks]).await.code, 3);
+    assert_eq!(desk.says(&["runs", "logs", asks, "-f"]).await.code, 0);
+    let waited = desk.says(&["runs", "wait", id, "--json"]).await;
+    assert_eq!(waited.json()["workflowRuns"][0]["status"], "succeeded");
+    desk.app.finish_quietly().await;
+}
+
+#[actix::test]
+async fn how_the_service_does_and_what_else_it_holds_is_told() {
+    let desk = Desk::open().await;
+    desk.says(&["run", "good", "--wait"]).await;
+    desk.says(&["notify", "slack", "The build is red"]).await;
+    for (words, told) in [
+        (&["status"][..], "1 succeeded"),
+        (&["processes", "list"], "no phase has a process"),
+        (&["chats", "list"], "nobody has talked"),
+        (&["auto-commit", "show"], "it is off"),
+        (
+            &["auto-commit", "set", "--on", "--event", "task.completed"],
+            "it is on; events: task.completed",
+        ),
+        (&["auto-commit", "set", "--off"], "it is off; events: task.completed"),
+        (&["notifications", "list"], "The build is red"),
+        (
+            &["workflows", "prompt", "issue-triage", "prompts/issue-triage.md"],
+            "issue",
+        ),
+    ] {
+        let said = desk.says(words).await;
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+        assert!(said.out.contains(told), "{words:?}: {}", said.out);
+    }
+    for (words, told) in [
+        (
+            &["processes", "kill", "init"][..],
+            "only what a run has started can be killed",
+        ),
+        (&["chats", "show", "../tokens"], "not found"),
+        (&["auto-commit", "set", "--event", "nonsense"], "nonsense"),
+        (
+            &["workflows", "prompt", "issue-triage", "../../etc/passwd"],
+            "path must be",
+        ),
+    ] {
+        let said = desk.says(words).await;
+        assert_eq!(said.code, 1, "{words:?}: {}", said.out);
+        assert!(said.err.contains(told), "{words:?}: {}", said.err);
+    }
+    let status = desk.says(&["status", "--json"]).await.json();
+    assert_eq!(status["totals"]["runs"]["succeeded"], 1);
+    assert!(status["actors"].as_array().is_some_and(|actors| !actors.is_empty()));
+    desk.app.finish_quietly().await;
+}
+
+#[actix::test]
+async fn long_lists_go_on_where_the_page_before_ended() {
+    let desk = Desk::open().await;
+    for _ in 0..3 {
+        desk.says(&["run", "good", "--wait"]).await;
+    }
+    let first = desk.says(&["runs", "list", "--limit", "2"]).await;
+    let (rows, next) = first.out.rsplit_once("\nmore with: --before ").expect("more");
+    let second = desk.says(&["runs", "list", "--limit", "2", "--before", next]).await;
+    assert!(!second.out.contains("more with"), "{}", second.out);
+    assert_eq!((rows.lines().count(), second.out.lines().count()), (3, 2));
     desk.app.finish_quietly().await;
 }
 

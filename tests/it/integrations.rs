@@ -779,6 +779,17 @@ async fn a_run_is_started_and_a_question_answered_by_tools() {
         .await
         .expect_err("unknown");
     assert!(refused.contains("repo-health"), "{refused}");
+    let listed = mcp.call("crons_list", json!({})).await.expect("there");
+    let crons = listed["crons"].as_array().expect("a list").clone();
+    let name = crons[0]["name"].as_str().expect("shipped schedules").to_owned();
+    let fired = mcp.call("cron_run", json!({ "cron": name })).await.expect("fired");
+    assert!(fired["firing"].as_u64().is_some_and(|number| number > 0), "{fired}");
+    app.settle().await;
+    let refused = mcp
+        .call("cron_run", json!({ "cron": "weekly" }))
+        .await
+        .expect_err("unknown");
+    assert!(refused.contains(&name), "{refused}");
     let refused = mcp
         .call(
             "approval_respond",

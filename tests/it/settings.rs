@@ -470,6 +470,25 @@ fn the_example_is_a_file_that_loads() {
 }
 
 #[test]
+fn a_base_path_that_is_an_address_of_ours_is_a_mistake() {
+    let table = [
+        ("https://ops.example.com/admin/light", 1),
+        ("https://ops.example.com/api", 1),
+        ("https://ops.example.com/light/admin", 0),
+        ("https://ops.example.com/apis", 0),
+        ("https://ops.example.com", 0),
+    ];
+    for (url, count) in table {
+        let mistakes = Place::new().file(&format!("server:\n  public_url: {url}\n")).mistakes();
+        assert_eq!(mistakes.len(), count, "{url}: {mistakes:?}");
+        assert!(
+            mistakes.iter().all(|one| one.contains("2: server.public_url")),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
 fn every_mistake_of_a_file_is_told_at_once_with_its_line() {
     let text = "\
 server:
@@ -530,7 +549,7 @@ completely_new: 1
             "firstlight.yaml:29: log.level: expected one of error, warn, info, debug, trace",
             "firstlight.yaml:30: log.format: is empty; write a value, or remove it to keep the default",
             "firstlight.yaml:32: metrics.public: expected true or false, found nothing; remove it to keep the default",
-            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, smtp_url, notifications, integrations, log, runs, client",
+            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, smtp_url, notifications, integrations, log, runs, retention, client",
         ]
     );
 }
@@ -663,6 +682,17 @@ fn settings_that_do_not_fit_together_are_told() {
             &[
                 "firstlight.yaml:2: slack.bot_token: is an app token",
                 "firstlight.yaml:3: slack.app_token: is a bot token",
+            ],
+        ),
+        (
+            "retention: {events: 2d, payloads: 1m, runs: 23h, deliveries: 1h, logs: 30m, max_size: 1MiB}",
+            &[
+                "firstlight.yaml:1: retention.events: is shorter than 3d, for which GitHub may send a delivery again",
+                "firstlight.yaml:1: retention.runs: is shorter than 1d, for which a call may be repeated under its Idempotency-Key",
+                "firstlight.yaml:1: retention.deliveries: is shorter than 1d",
+                "firstlight.yaml:1: retention.payloads: is shorter than 1h",
+                "firstlight.yaml:1: retention.logs: is shorter than 1h",
+                "firstlight.yaml:1: retention.max_size: is less than 16MiB",
             ],
         ),
         (

@@ -98,7 +98,7 @@ struct WithRaw<E> {
     raw: Option<Box<RawValue>>,
 }
 
-/// `{event, effects, run}`: the envelope with its raw payload and why it was routed as it was (`outcome`), what was said, and
+/// `{event, effects, run}`: the envelope with its raw payload (null once that is not kept any more) and why it was routed as it was (`outcome`), what was said, and
 /// the run that it started or joined, if there is one. An event that repeats another names it (`replayOf`).
 #[utoipa::path(
     get,
@@ -124,10 +124,11 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
         Some(run) => doors.load_run.send(LoadRun(run)).await??.map(|run| run.summary),
         None => None,
     };
-    let raw = raw
-        .payload()
-        .inspect_err(|error| tracing::error!(delivery.id = id, %error, "a stored payload cannot be shown"))
-        .ok();
+    let raw = raw.and_then(|raw| {
+        raw.payload()
+            .inspect_err(|error| tracing::error!(delivery.id = id, %error, "a stored payload cannot be shown"))
+            .ok()
+    });
     Ok(HttpResponse::Ok().json(Detail {
         event: WithRaw { event, raw },
         effects,

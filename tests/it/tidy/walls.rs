@@ -68,6 +68,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
+    ("folders", &["clock"]),
     ("domain", &[]),
     ("yaml", &["domain"]),
     ("messages", &["domain"]),
@@ -87,8 +88,17 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "runs",
-        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+        &[
+            "clock",
+            "domain",
+            "folders",
+            "house",
+            "messages",
+            "messaging",
+            "workflows",
+        ],
     ),
+    ("retention", &["clock", "domain", "folders", "house", "messages"]),
     (
         "slack",
         &["clock", "connectors", "domain", "house", "messages", "messaging"],
@@ -124,6 +134,7 @@ const INSIDE: &[(&str, &[&str])] = &[
             "library",
             "messages",
             "outbound",
+            "retention",
             "runs",
             "state",
             "store",
@@ -141,7 +152,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &["changes", "clock", "domain", "messages"],
-        &["doors", "mcp", "tools"],
+        &["doors", "fixtures", "mcp", "tools"],
     ),
     ("mcp", &[], &["tools"]),
     ("doors", &["clock", "messages", "store", "system"], &["tools"]),
@@ -161,6 +172,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "outbound",
             "library",
             "messages",
+            "retention",
             "runs",
             "state",
             "messaging",
@@ -175,12 +187,13 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &["clock", "domain", "github", "state", "yaml"],
-        &["boot", "demo", "logging", "mcp", "settings", "tools"],
+        &["boot", "demo", "fixtures", "logging", "mcp", "settings", "tools"],
     ),
+    ("fixtures", &["domain", "github", "yaml"], &[]),
     (
         "demo",
         &["clock", "domain", "github"],
-        &["boot", "cli", "logging", "settings"],
+        &["boot", "cli", "fixtures", "logging", "settings"],
     ),
 ];
 
@@ -264,6 +277,11 @@ const OUTER_DOORS: Exceptions = &[
         "src/cli/backup.rs",
         "store",
         "copies and checks a database file, without a server",
+    ),
+    (
+        "src/cli/prune.rs",
+        "store",
+        "counts what is old in a database file, and writes it anew, without a server",
     ),
 ];
 
