@@ -77,7 +77,10 @@ pub enum SecretFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// No header that could be a signature.
-    NoSignature,
+    NoSignature {
+        /// Whether the sender calls itself GitHub's.
+        from_github: bool,
+    },
     /// Only `X-Hub-Signature`, the older SHA-1 one.
     OnlySha1,
     /// Nothing in `X-Hub-Signature-256`, but in this one.
@@ -174,8 +177,7 @@ pub fn diagnose(refused: &Refused<'_>, secrets: &[Secret]) -> Option<Cause> {
         .or_else(|| search.reserialised(body))
         .or_else(|| traces(refused.headers, body))
         .unwrap_or_else(|| Cause::AnotherSecret {
-            from_github: header(refused.headers, "user-agent")
-                .is_some_and(|agent| agent.starts_with("GitHub-Hookshot/")),
+            from_github: from_github(refused.headers),
         });
     Some(cause)
 }
@@ -187,6 +189,10 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
+fn from_github(headers: &[(String, String)]) -> bool {
+    header(headers, "user-agent").is_some_and(|agent| agent.starts_with("GitHub-Hookshot/"))
+}
+
 /// The digest that was offered, and what is wrong with how it is written.
 fn offered(headers: &[(String, String)]) -> Result<([u8; 32], Option<HeaderFault>), Cause> {
     let mut offered = headers.iter().filter(|(name, _)| name == "x-hub-signature-256");
@@ -195,7 +201,9 @@ fn offered(headers: &[(String, String)]) -> Result<([u8; 32], Option<HeaderFault
         return Err(match ELSEWHERE.iter().find(there) {
             Some(name) => Cause::OtherHeader(name),
             None if header(headers, "x-hub-signature").is_some() => Cause::OnlySha1,
-            None => Cause::NoSignature,
+            None => Cause::NoSignature {
+                from_github: from_github(headers),
+            },
         });
     };
     if offered.next().is_some() {
@@ -470,7 +478,10 @@ impl fmt::Display for Cause {
     /// The cause in a few words that hold nothing from outside.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self {
-            Self::NoSignature => "it came without a signature",
+            Self::NoSignature { from_github: true } => "it came without a signature",
+            Self::NoSignature { from_github: false } => {
+                "it came without a signature, from a sender that does not call itself GitHub"
+            }
             Self::OnlySha1 => "it came with the older X-Hub-Signature alone",
             Self::OtherHeader(name) => return write!(f, "its signature is in another header, {name}"),
             Self::Several => "it came with more than one X-Hub-Signature-256",
@@ -525,7 +536,7 @@ impl Cause {
     pub fn advice(&self) -> &'static str {
         const PROXY: &str = "make what stands in front (proxy, gateway, function) hand the body on byte for byte";
         match self {
-            Self::NoSignature => {
+            Self::NoSignature { from_github: true } => {
                 "set the secret of the webhook on GitHub to WEBHOOK_SECRET, or find what drops the header"
             }
             Self::OnlySha1 => {
@@ -548,7 +559,7 @@ impl Cause {
             Self::AnotherSecret { from_github: true } => {
                 "set WEBHOOK_SECRET to the secret of the webhook on GitHub; while rotating, list both"
             }
-            Self::AnotherSecret { from_github: false } => {
+            Self::NoSignature { from_github: false } | Self::AnotherSecret { from_github: false } => {
                 "if it is one of yours, set WEBHOOK_SECRET to its secret; if not, there is nothing to do"
             }
             Self::EndAdded

@@ -208,7 +208,15 @@ fn what_is_wrong_with_the_header_is_named() {
         .collect();
     assert_eq!(says(&without, BODY.as_bytes(), &[SECRET]), Some(Cause::OnlySha1));
     without.retain(|(name, _)| name != "x-hub-signature");
-    assert_eq!(says(&without, BODY.as_bytes(), &[SECRET]), Some(Cause::NoSignature));
+    assert_eq!(
+        says(&without, BODY.as_bytes(), &[SECRET]),
+        Some(Cause::NoSignature { from_github: true })
+    );
+    let stranger = with(without.clone(), "user-agent", "curl/8");
+    assert_eq!(
+        says(&stranger, BODY.as_bytes(), &[SECRET]),
+        Some(Cause::NoSignature { from_github: false })
+    );
     let elsewhere = with(without, "x-gitea-signature", "abc");
     assert_eq!(
         says(&elsewhere, BODY.as_bytes(), &[SECRET]),

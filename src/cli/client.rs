@@ -1,12 +1,12 @@
 //! How commands speak to a server: one exchange over HTTP, and what to say when nobody is there. Knows no command.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::Duration;
 
 pub use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 pub use awc::http::Method;
+pub use awc::http::header::HeaderMap;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,8 +21,6 @@ pub struct Answered {
     pub status: u16,
     /// The body, as text.
     pub text: String,
-    /// Headers, names in lower case; of several of one name the last.
-    pub headers: BTreeMap<String, String>,
 }
 
 /// What a server answered, as it is.
@@ -30,17 +28,23 @@ pub struct Answered {
 pub struct Raw {
     /// HTTP status.
     pub status: u16,
-    /// Headers, names in lower case; of several of one name the last.
-    pub headers: BTreeMap<String, String>,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body.
     pub bytes: Vec<u8>,
 }
 
 impl Raw {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     /// The value of a header, if it is there and text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -93,8 +97,7 @@ pub async fn call(
     let raw = call_raw(client, method, base, path, headers, body).await?;
     Ok(Answered {
         status: raw.status,
-        text: String::from_utf8_lossy(&raw.bytes).into_owned(),
-        headers: raw.headers,
+        text: raw.text(),
     })
 }
 
@@ -128,11 +131,6 @@ pub async fn call_raw(
         }
         error => NoAnswer::Failed(format!("no answer from {base}: {error}")),
     })?;
-    let headers = response.headers().iter().map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        (name.as_str().to_owned(), value)
-    });
-    let headers = headers.collect();
     let bytes = response
         .body()
         .limit(ANSWER_LIMIT)
@@ -140,7 +138,7 @@ pub async fn call_raw(
         .map_err(|error| NoAnswer::Failed(format!("the answer of {base} broke off: {error}")))?;
     Ok(Raw {
         status: response.status().as_u16(),
-        headers,
+        headers: response.headers().clone(),
         bytes: bytes.to_vec(),
     })
 }

@@ -11,7 +11,7 @@ use actix_web::HttpRequest;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::proxies::client_address;
+use super::proxies::{came_by_tls, client_address};
 use super::server::HttpShared;
 
 /// The header that a word is shown in.
@@ -52,10 +52,12 @@ pub(crate) struct Heard {
     host: Option<String>,
     /// `X-Forwarded-For`, all of them.
     forwarded_for: Option<String>,
-    /// `X-Forwarded-Proto`.
-    forwarded_proto: Option<String>,
-    /// `Forwarded` (RFC 7239), which is not read here.
+    /// `Forwarded` (RFC 7239).
     forwarded: Option<String>,
+    /// Which of these headers is read.
+    reads: String,
+    /// Whether one of our proxies says that the caller spoke TLS.
+    by_tls: bool,
 }
 
 impl Knocks {
@@ -121,8 +123,9 @@ fn heard(request: &HttpRequest, shared: &HttpShared) -> Option<Heard> {
         peer_is_trusted: shared.trusted.knows(peer),
         host: said("host"),
         forwarded_for: said("x-forwarded-for"),
-        forwarded_proto: said("x-forwarded-proto"),
         forwarded: said("forwarded"),
+        reads: shared.trusted.header().as_str().to_owned(),
+        by_tls: came_by_tls(request, &shared.trusted),
     })
 }
 

@@ -37,16 +37,22 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether an address is one of them.
     pub(super) fn knows(&self, address: IpAddr) -> bool {
         (self.known)(address)
     }
 
-    /// Says once that a proxy seems to be missing from the list: nothing else would tell why everybody has its address.
-    pub(super) fn look_for_strangers(&self, request: &HttpRequest) {
-        let header = match self.written_in {
+    /// The header that is read.
+    pub(super) fn header(&self) -> HeaderName {
+        match self.written_in {
             ForwardedIn::XForwarded => X_FORWARDED_FOR,
             ForwardedIn::Standard => FORWARDED,
-        };
+        }
+    }
+
+    /// Says once that a proxy seems to be missing from the list: nothing else would tell why everybody has its address.
+    pub(super) fn look_for_strangers(&self, request: &HttpRequest) {
+        let header = self.header();
         if !request.headers().contains_key(&header) {
             return;
         }

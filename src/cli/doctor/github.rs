@@ -661,18 +661,19 @@ fn same_address(one: &str, other: &str) -> bool {
 fn webhook(settings: &Settings, hook: &Hook, config: &Value) -> Vec<Check> {
     let whose = &hook.whose;
     let url = config["url"].as_str().unwrap_or_default();
+    let shown = without_account(url);
     let mut checks = Vec::new();
     match expected(settings) {
         Some(ours) if !same_address(&ours, url) => checks.push(Check::failed(
             WEBHOOK,
-            format!("the webhook of {whose} leads to {url}"),
+            format!("the webhook of {whose} leads to {shown}"),
             format!("by PUBLIC_URL it should lead to {ours}"),
             format!("the webhook's URL on GitHub: {ours}"),
         )),
         None if !Url::parse(url).is_ok_and(|url| url.path().trim_end_matches('/').ends_with(PATH)) => {
             checks.push(Check::failed(
                 WEBHOOK,
-                format!("the webhook of {whose} leads to {url}"),
+                format!("the webhook of {whose} leads to {shown}"),
                 format!("webhooks are taken at {PATH}"),
                 "the webhook's URL on GitHub".to_owned(),
             ));
@@ -704,9 +705,21 @@ fn webhook(settings: &Settings, hook: &Hook, config: &Value) -> Vec<Check> {
         ));
     }
     if checks.is_empty() {
-        checks.push(Check::ok(WEBHOOK, format!("the webhook of {whose} leads to {url}")));
+        checks.push(Check::ok(WEBHOOK, format!("the webhook of {whose} leads to {shown}")));
     }
     checks
+}
+
+/// An address without what may open it.
+fn without_account(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else {
+        return "something that is no address".to_owned();
+    };
+    // What has no account needs none taken away.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
 }
 
 fn taken(delivery: &Value) -> bool {
@@ -800,7 +813,7 @@ fn judge(name: &'static str, delivery: &Value, before: usize, others: usize, loo
 
 fn secret_setting(cause: &Cause) -> &'static str {
     match cause {
-        Cause::NoSignature | Cause::OnlySha1 => "the webhook's secret on GitHub, the same as in WEBHOOK_SECRET",
+        Cause::NoSignature { .. } | Cause::OnlySha1 => "the webhook's secret on GitHub, the same as in WEBHOOK_SECRET",
         _ => SECRET,
     }
 }
@@ -890,7 +903,13 @@ mod tests {
             assert!(check.cause.unwrap_or_default().contains(cause), "{code}");
             assert!(check.fix.unwrap_or_default().contains(set), "{code}");
         }
-        let known = judge(DELIVERIES, &delivery(401, "x"), 0, 0, Some(Some(Cause::NoSignature)));
+        let known = judge(
+            DELIVERIES,
+            &delivery(401, "x"),
+            0,
+            0,
+            Some(Some(Cause::NoSignature { from_github: true })),
+        );
         assert!(known.fix.expect("a setting").contains("on GitHub"));
         let right = judge(DELIVERIES, &delivery(401, "x"), 0, 0, Some(None));
         assert!(right.cause.expect("a cause").contains("goes by another one"));
@@ -950,6 +969,19 @@ mod tests {
             ("https://bot.example.com/webhooks/github", "", false),
         ] {
             assert_eq!(same_address(one, other), same, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_may_open_an_address_is_not_shown() {
+        for (url, shown) in [
+            (
+                "https://u:p@bot.example.com/webhooks/github?key=k",
+                "https://bot.example.com/webhooks/github",
+            ),
+            ("nonsense", "something that is no address"),
+        ] {
+            assert_eq!(without_account(url), shown);
         }
     }
 

@@ -337,6 +337,16 @@ fn store(path: &Path) -> Vec<Check> {
             None,
         )];
     }
+    if let Err(error) = fs::File::open(path)
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return vec![Check::failed(
+            name,
+            format!("{} may not be read by this user", path.display()),
+            "it belongs to the user that the service runs as",
+            "run this command as that user",
+        )];
+    }
     let looked = match sqlite::look(path, CHECK) {
         Ok(looked) => looked,
         Err(error) => {

@@ -1,13 +1,11 @@
 //! The running service: whether it answers, goes by these settings, and is what the public address leads to. Looks, and changes nothing.
 
-use std::net::IpAddr;
-
 use actors::clock::SharedClock;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
 use super::super::api::Api;
-use super::super::client::{Client, NoAnswer, client, exchange};
+use super::super::client::{Client, Method, NoAnswer, call_raw, client, exchange};
 use super::report::Check;
 use super::{in_time, many};
 use crate::boot;
@@ -195,7 +193,7 @@ async fn public_address(
 ) -> Vec<Check> {
     let base = public.as_str().trim_end_matches('/');
     let headers: Vec<(&str, &str)> = word.map(|word| ("x-firstlight-knock", word)).into_iter().collect();
-    let asked = in_time(clock, exchange(client, base, "/health", &headers, None)).await;
+    let asked = in_time(clock, call_raw(client, Method::GET, base, "/health", &headers, None)).await;
     let failed = |found: String, cause: &str, set: &str| vec![Check::failed(PUBLIC, found, cause, set)];
     let answer = match asked {
         Some(Ok(answer)) => answer,
@@ -221,7 +219,7 @@ async fn public_address(
             );
         }
     };
-    if let Some((found, cause, set)) = not_ours(base, answer.status, &answer.text, answer.headers.get("location")) {
+    if let Some((found, cause, set)) = not_ours(base, answer.status, &answer.text(), answer.header("location")) {
         return failed(found, cause, &set);
     }
     let mut checks = Vec::new();
@@ -266,7 +264,7 @@ async fn public_address(
 }
 
 /// What is wrong with an answer that is not our `/health`.
-fn not_ours(base: &str, status: u16, text: &str, location: Option<&String>) -> Option<(String, &'static str, String)> {
+fn not_ours(base: &str, status: u16, text: &str, location: Option<&str>) -> Option<(String, &'static str, String)> {
     let said: Value = serde_json::from_str(text).unwrap_or_default();
     if status == 200 && said["status"] == "ok" && said["connector"].is_string() {
         return None;
@@ -314,34 +312,49 @@ fn not_ours(base: &str, status: u16, text: &str, location: Option<&String>) -> O
 
 /// Whether callers are told apart behind the proxy.
 fn forwarded(heard: &Value, public: &Url, proxies_are_named: bool) -> Check {
+    const ALL: &str = "everybody looks like the proxy: one wrong password counts against all";
     let text = |key: &str| heard[key].as_str().unwrap_or_default().to_owned();
     let (peer, client) = (text("peer"), text("client"));
-    let forwarded_for = heard["forwardedFor"].as_str();
-    let last = forwarded_for
-        .and_then(|list| list.rsplit(',').next())
-        .and_then(|hop| hop.trim().parse::<IpAddr>().ok());
-    let header = "X-Forwarded-For of the proxy, as in config/examples/nginx.conf";
-    match (forwarded_for, heard["peerIsTrusted"] == true) {
-        (None, _) if public.scheme() == "https" || heard["forwarded"].is_string() || proxies_are_named => {
-            Check::warning(
-                PROXY,
-                format!("requests come from {peer} without X-Forwarded-For"),
-                "everybody looks like the proxy: one wrong password counts against all",
-                header,
-            )
-        }
+    let x_forwarded = text("reads") == "x-forwarded-for";
+    let (read, other) = match x_forwarded {
+        true => ("X-Forwarded-For", "Forwarded"),
+        false => ("Forwarded", "X-Forwarded-For"),
+    };
+    let (said, said_otherwise) = match x_forwarded {
+        true => (heard["forwardedFor"].as_str(), heard["forwarded"].as_str()),
+        false => (heard["forwarded"].as_str(), heard["forwardedFor"].as_str()),
+    };
+    let trusted = heard["peerIsTrusted"] == true;
+    if said.is_none() && said_otherwise.is_some() && (trusted || public.scheme() == "https") {
+        return Check::warning(
+            PROXY,
+            format!("requests come from {peer} with {other}, and {read} is read"),
+            ALL,
+            format!("server.forwarded_header: {}", other.to_lowercase()),
+        );
+    }
+    match (said, trusted) {
+        (None, _) if public.scheme() == "https" || proxies_are_named => Check::warning(
+            PROXY,
+            format!("requests come from {peer} without {read}"),
+            ALL,
+            format!("{read} of the proxy, as in config/examples/nginx.conf"),
+        ),
         (None, _) => Check::ok(PROXY, "there is none between"),
         (Some(_), false) => Check::warning(
             PROXY,
             format!("requests come from {peer}, which is not named as a proxy"),
-            "what it says of callers is ignored, so everybody looks like the proxy: one wrong password counts against all",
+            format!("what it says of callers is ignored, so {ALL}"),
             format!("server.trusted_proxies: [{peer}]"),
         ),
-        (Some(_), true) if last.is_none() => Check::warning(
+        (Some(_), true) if public.scheme() == "https" && heard["byTls"] != true => Check::warning(
             PROXY,
-            "X-Forwarded-For does not end in an address".to_owned(),
-            "callers cannot be told apart",
-            header,
+            format!("{peer} does not say that callers come by TLS"),
+            "the service takes them for unprotected ones",
+            match x_forwarded {
+                true => "X-Forwarded-Proto of the proxy, as in config/examples/nginx.conf",
+                false => "proto=https in Forwarded, at the proxy",
+            },
         ),
         (Some(_), true) => Check::ok(PROXY, format!("{peer} is trusted, and this request came from {client}")),
     }
@@ -356,49 +369,67 @@ mod tests {
 
     #[test]
     fn what_the_proxy_says_is_judged() {
-        let heard = |peer: &str, trusted: bool, list: Option<&str>| json!({ "peer": peer, "client": "203.0.113.9", "peerIsTrusted": trusted, "forwardedFor": list });
+        let heard = |trusted: bool, list: Option<&str>, tls: bool| {
+            json!({ "peer": "10.0.0.2", "client": "203.0.113.9", "peerIsTrusted": trusted, "forwardedFor": list,
+                "reads": "x-forwarded-for", "byTls": tls })
+        };
+        let with = |mut heard: Value, key: &str, value: &str| {
+            heard[key] = value.into();
+            heard
+        };
+        const HTTPS: &str = "https://bot.example.com";
+        let list = Some("1.2.3.4, 203.0.113.9");
         let table = [
+            ("http://127.0.0.1:1", false, heard(false, None, false), Verdict::Ok, ""),
             (
-                "http://127.0.0.1:1",
+                HTTPS,
                 false,
-                heard("127.0.0.1", false, None),
-                Verdict::Ok,
-                "",
-            ),
-            (
-                "https://bot.example.com",
-                false,
-                heard("10.0.0.2", false, None),
+                heard(false, None, false),
                 Verdict::Warning,
                 "X-Forwarded-For of the proxy",
             ),
             (
                 "http://bot.example.com",
                 true,
-                heard("10.0.0.2", true, None),
+                heard(true, None, false),
                 Verdict::Warning,
                 "X-Forwarded-For of the proxy",
             ),
             (
-                "https://bot.example.com",
+                HTTPS,
                 false,
-                heard("10.0.0.2", false, Some("203.0.113.9")),
+                heard(false, list, false),
                 Verdict::Warning,
                 "server.trusted_proxies: [10.0.0.2]",
             ),
+            (HTTPS, true, heard(true, list, true), Verdict::Ok, ""),
             (
-                "https://bot.example.com",
+                HTTPS,
                 true,
-                heard("10.0.0.2", true, Some("1.2.3.4, 203.0.113.9")),
+                heard(true, list, false),
+                Verdict::Warning,
+                "X-Forwarded-Proto",
+            ),
+            (
+                "http://bot.example.com",
+                true,
+                heard(true, list, false),
                 Verdict::Ok,
                 "",
             ),
             (
-                "https://bot.example.com",
+                HTTPS,
                 true,
-                heard("10.0.0.2", true, Some("unknown")),
+                with(heard(true, None, false), "forwarded", "for=203.0.113.9"),
                 Verdict::Warning,
-                "X-Forwarded-For",
+                "server.forwarded_header: forwarded",
+            ),
+            (
+                HTTPS,
+                true,
+                with(heard(true, list, false), "reads", "forwarded"),
+                Verdict::Warning,
+                "server.forwarded_header: x-forwarded-for",
             ),
         ];
         for (public, named, heard, verdict, set) in table {

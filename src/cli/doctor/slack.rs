@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actors::clock::SharedClock;
 use actors::slack::{SCOPES, SlackFault, SlackWeb};
 
-use super::super::client::{client, exchange};
+use super::super::client::{Method, call_raw, client};
 use super::in_time;
 use super::report::Check;
 use crate::boot;
@@ -91,13 +91,13 @@ async fn scopes(settings: &Settings, clock: &SharedClock) -> Option<Check> {
     let bearer = format!("Bearer {}", settings.slack.bot_token.as_ref()?.expose());
     let base = settings.slack.api_url.to_string();
     let (client, headers) = (client(), [("authorization", bearer.as_str())]);
-    let asked = exchange(&client, &base, "/auth.test", &headers, Some(Vec::new()));
+    let asked = call_raw(&client, Method::POST, &base, "/auth.test", &headers, Some(Vec::new()));
     let answer = in_time(clock, asked).await?.ok()?;
-    let said: serde_json::Value = serde_json::from_str(&answer.text).ok()?;
+    let said: serde_json::Value = serde_json::from_slice(&answer.bytes).ok()?;
     if said["ok"] != true {
         return None;
     }
-    let Some(given) = answer.headers.get("x-oauth-scopes") else {
+    let Some(given) = answer.header("x-oauth-scopes") else {
         return Some(Check::skipped(SCOPE, "Slack does not say what the bot may do", None));
     };
     let given: BTreeSet<&str> = given.split(',').map(str::trim).collect();

@@ -21,7 +21,7 @@ pub(crate) async fn word(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "word": word, "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// `{heard: {peer, client, peerIsTrusted, host, forwardedFor, forwardedProto, forwarded}}`, null where the word has not come:
+/// `{heard: {peer, client, peerIsTrusted, host, forwardedFor, forwarded, reads, byTls}}`, null where the word has not come:
 /// who connected, and whom the service takes for the caller by the headers of its trusted proxies.
 #[utoipa::path(
     get,
