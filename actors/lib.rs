@@ -13,6 +13,7 @@ pub mod house;
 pub mod library;
 pub mod messages;
 pub mod messaging;
+pub mod numbers;
 pub mod outbound;
 pub mod retention;
 pub mod runs;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::Space;
+
 /// What happened in one hour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HourCount {
@@ -27,6 +29,21 @@ impl HourCount {
         "delivered",
         "dead",
     ];
+}
+
+/// What an operator watches: what is late, what ever happened, and how much room is left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Load {
+    /// When the event was received that has been waiting the longest, if one waits.
+    pub oldest_event_at: Option<DateTime<Utc>>,
+    /// When the reply or delivery was due that is late the most; in the future where none is late.
+    pub first_due_at: Option<DateTime<Utc>>,
+    /// What was ever counted, by its kind in [`HourCount::KINDS`].
+    pub ever: BTreeMap<String, u64>,
+    /// Room of the database.
+    pub space: Space,
+    /// Bytes that are free on its disk; absent where the system does not say.
+    pub disk_free: Option<u64>,
 }
 
 /// How much there is.

@@ -10,7 +10,7 @@ use crate::domain::{
     Approval, ApprovalFilter, ApprovalId, AttemptOutcome, AuditFilter, AuditLine, ChatMessage, ChatPlace, ChatSession,
     ChatThread, CronFiring, CronOverride, CronState, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter,
     DeliveryId, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution,
-    FiringSeq, FiringState, HourCount, IssuedToken, LiveSession, MessageRecorded, NewEffect, NewEvent, NewFiring,
+    FiringSeq, FiringState, HourCount, IssuedToken, LiveSession, Load, MessageRecorded, NewEffect, NewEvent, NewFiring,
     NewRun, NewToken, Opened, Page, PhaseRecord, Prunable, Pruned, RawBody, Recorded, Redelivered, Replayed, Responder,
     RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Space, Step, StoredEffect,
     StoredEvent, Subject, TargetSettled, TokenFilter, Totals, WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
@@ -892,13 +892,20 @@ pub struct ReadHours {
 
 /// Read how much there is.
 ///
-/// Sender: API, dashboard. Handler: the store. Answer: the totals.
+/// Sender: API, dashboard, `/metrics`. Handler: the store. Answer: the totals.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Totals>")]
 pub struct ReadTotals {
     /// A conversation in which nothing was said since this instant is over.
     pub live_since: DateTime<Utc>,
 }
+
+/// Read what an operator watches.
+///
+/// Sender: `/metrics`. Handler: the store. Answer: what is late, what ever happened, and how much room is left.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Load>")]
+pub struct ReadLoad;
 
 /// Ask whether the store answers.
 ///

@@ -382,6 +382,18 @@ async fn carry(
     let tries = attempt.saturating_sub(waits);
     let outcome = judge(performed, tries, platform.backoff, clock.now(), clock.chance());
     say(&effect, attempt, &outcome);
+    // The kinds of a platform's effects begin with its name.
+    metrics::counter!(
+        "firstlight_replies_total",
+        "platform" => platform.kinds.trim_end_matches('.'),
+        "outcome" => match outcome {
+            AttemptOutcome::Done { .. } => "done",
+            AttemptOutcome::Retry { .. } => "retry",
+            AttemptOutcome::Dead { .. } => "dead",
+            AttemptOutcome::Undeliverable { .. } => "undeliverable",
+        },
+    )
+    .increment(1);
 
     // What the platform has must be written down, or it would be done again. While the disk is full this waits, and only this lane with it.
     let mut pause = STORE_PAUSE.0;

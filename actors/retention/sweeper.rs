@@ -86,6 +86,8 @@ fn tell(swept: StoreResult<Swept>) {
             for (what, removed) in &rows {
                 metrics::counter!("firstlight_retention_removed_total", "what" => what.as_str()).increment(*removed);
             }
+            metrics::counter!("firstlight_retention_removed_total", "what" => "logs").increment(logs as u64);
+            metrics::counter!("firstlight_retention_given_back_bytes_total").increment(given_back);
             tracing::info!(?rows, logs, given_back, "what was old enough is gone");
         }
         // The next round goes on where this one broke off.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -84,6 +85,7 @@ pub struct RunSupervisor {
 /// A run that is being worked at.
 struct Live {
     runner: Addr<Runner>,
+    opened_at: DateTime<Utc>,
     cancels: Vec<oneshot::Sender<RunEnding>>,
 }
 
@@ -341,13 +343,14 @@ impl RunSupervisor {
             // The store has it as running; the next start takes it up.
             return;
         }
-        let run = record.summary.id;
+        let (run, opened_at) = (record.summary.id, record.summary.created_at);
         let (bell, heard) = oneshot::channel();
         let runner = Runner::new(record, self.house.clone(), bell).start();
         self.live.insert(
             run,
             Live {
                 runner,
+                opened_at,
                 cancels: Vec::new(),
             },
         );
@@ -513,6 +516,10 @@ impl Handler<RunEnded> for RunSupervisor {
         match ending {
             RunEnding::Settled(status) => {
                 tracing::info!(run.id = %run, %status, "a run came to rest");
+                if status.is_final() {
+                    let took = (self.house.clock.now() - live.opened_at).as_seconds_f64().max(0.0);
+                    metrics::histogram!("firstlight_run_seconds", "status" => status.as_str()).record(took);
+                }
                 self.rests(run);
             }
             // Whoever cancels it ends it in the store, too.

@@ -170,6 +170,7 @@ impl From<SlackFault> for Unopened {
 
 impl Opening {
     async fn open(&self) -> Result<(), Unopened> {
+        connected(false);
         let identity = self.web.who_am_i().await?;
         self.web.app_token_works().await?;
         tracing::info!(workspace = %identity.team_name, user = %identity.user, "connected to Slack");
@@ -300,6 +301,7 @@ impl Room {
 
     async fn close(&self) {
         self.closed.set(true);
+        connected(false);
         let all = {
             let held = std::mem::take(&mut *self.sockets.borrow_mut());
             held.retiring.into_iter().chain(held.current).collect()
@@ -423,6 +425,12 @@ impl Room {
     }
 }
 
+/// Whether Slack can reach us, for who watches. A socket that falls is opened again by the library; that one cannot be opened is seen
+/// after a silence.
+fn connected(open: bool) {
+    metrics::gauge!("firstlight_slack_connected").set(if open { 1.0 } else { 0.0 });
+}
+
 async fn close_all(sockets: Vec<Sockets>) {
     for sockets in sockets {
         sockets.close().await;
@@ -497,12 +505,14 @@ impl SlackListener {
             }
             room.heard_at.set(room.clock.now());
             if let Err(fault) = room.web.app_token_works().await {
+                connected(false);
                 tracing::warn!(error = %fault, "nothing is heard of Slack, and it does not open a socket");
                 room.lines.broken(NAME, fault.to_string(), room.clock.now());
                 return;
             }
             tracing::info!("nothing was heard of Slack for {SILENCE}; its sockets are opened anew");
             if let Err(error) = room.open(ears).await {
+                connected(false);
                 tracing::warn!(%error, "the sockets to Slack cannot be opened anew; this is tried again");
                 room.lines.broken(NAME, error.to_string(), room.clock.now());
             }
@@ -566,6 +576,10 @@ impl Handler<SocketOpened> for SlackListener {
 
     fn handle(&mut self, _: SocketOpened, ctx: &mut Context<Self>) {
         self.noticed();
+        if !self.room.closed.get() {
+            connected(true);
+        }
+        metrics::counter!("firstlight_slack_sockets_opened_total").increment(1);
         tracing::debug!("a socket to Slack is open");
         let room = Rc::clone(&self.room);
         ctx.spawn(async move { room.retire().await }.into_actor(self));

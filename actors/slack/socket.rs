@@ -172,6 +172,7 @@ fn on_error(error: BoxError, _: Arc<SlackHyperClient>, _: SlackClientEventsUserS
         Some(_) => "the socket failed",
         None => "it could not be made durable; Slack sends it again",
     };
+    metrics::counter!("firstlight_slack_refused_total").increment(1);
     tracing::warn!(reason = kind, "an event of Slack was not taken");
     HttpStatusCode::SERVICE_UNAVAILABLE
 }

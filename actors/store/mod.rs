@@ -17,9 +17,9 @@ use futures_util::future::BoxFuture;
 
 use crate::domain::{
     Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
-    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
-    Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space, StoredEffect,
-    StoredEvent, Totals, WebhookHealth, WholeFiring,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, Load, MessageRecorded, Opened,
+    Page, Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space,
+    StoredEffect, StoredEvent, Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
@@ -28,10 +28,10 @@ use crate::messages::store::{
     ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
     ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron, Prune,
     QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
-    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
-    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
-    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
-    StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    ReadLines, ReadLoad, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken,
+    RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
+    Settled, StepTaken, StoreCounts, StoreResult, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
     WebhookStats,
 };
 
@@ -245,6 +245,8 @@ orders! {
     read_hours(ReadHours) -> Vec<HourCount>;
     /// Reads how much there is.
     read_totals(ReadTotals) -> Totals;
+    /// Reads what is late, what ever happened, and how much room is left.
+    read_load(ReadLoad) -> Load;
     /// Removes a few of the rows that are over and old.
     prune(Prune) -> Pruned;
     /// Gives free room back to the disk.

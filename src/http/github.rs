@@ -10,6 +10,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::messages::github::{Deliver, ExplainRefusal, Verdict};
 use chrono::{DateTime, Utc};
+use metrics::Counter;
 use tokio::sync::Semaphore;
 
 use super::body::{self, BodyRefused};
@@ -29,6 +30,9 @@ const DELIVERY: HeaderName = HeaderName::from_static("x-github-delivery");
 pub(crate) struct Intake {
     in_flight: Semaphore,
     refusals: RefusalLog,
+    /// Looked up once: the path of an accepted delivery is walked tens of thousands of times a second.
+    received: Counter,
+    accepted: Counter,
 }
 
 impl Intake {
@@ -36,6 +40,8 @@ impl Intake {
         Self {
             in_flight: Semaphore::new(IN_FLIGHT),
             refusals: RefusalLog::default(),
+            received: metrics::counter!("firstlight_webhooks_received_total"),
+            accepted: metrics::counter!("firstlight_webhooks_accepted_total"),
         }
     }
 }
@@ -54,6 +60,7 @@ pub(crate) async fn receive(
     doors: Data<HttpDoors>,
     intake: Data<Intake>,
 ) -> HttpResponse {
+    intake.received.increment(1);
     // Judged on the headers alone where that is enough: what is refused here is never read.
     if body::announced(&request).is_some_and(|length| length > BODY_CAP) {
         return intake.refuse(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large");
@@ -176,15 +183,20 @@ impl Intake {
             Verdict::NoEventHeader => self.refuse(StatusCode::BAD_REQUEST, "Missing X-GitHub-Event header"),
             Verdict::InvalidJson => self.refuse(StatusCode::BAD_REQUEST, "Invalid JSON"),
             Verdict::Filtered(reason) => {
+                metrics::counter!("firstlight_webhooks_filtered_total", "reason" => kind_of(&reason)).increment(1);
                 tracing::debug!(reason, "delivery filtered");
                 HttpResponse::Ok().json(Filtered { filtered: true, reason })
             }
-            Verdict::Accepted(id) => HttpResponse::Accepted().json(Accepted {
-                accepted: true,
-                id: id.as_str(),
-                duplicate: None,
-            }),
+            Verdict::Accepted(id) => {
+                self.accepted.increment(1);
+                HttpResponse::Accepted().json(Accepted {
+                    accepted: true,
+                    id: id.as_str(),
+                    duplicate: None,
+                })
+            }
             Verdict::Duplicate(id) => {
+                metrics::counter!("firstlight_webhooks_duplicate_total").increment(1);
                 tracing::debug!(delivery.id = %id, "delivery seen before");
                 HttpResponse::Accepted().json(Accepted {
                     accepted: true,
@@ -192,17 +204,41 @@ impl Intake {
                     duplicate: Some(true),
                 })
             }
-            Verdict::Refused(error) => self.refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+            Verdict::Refused(error) => self.refuse_for("store", StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         }
     }
 
     fn refuse(&self, status: StatusCode, words: &str) -> HttpResponse {
+        let why = match status {
+            StatusCode::UNAUTHORIZED => "signature",
+            StatusCode::PAYLOAD_TOO_LARGE => "size",
+            StatusCode::REQUEST_TIMEOUT => "stalled",
+            StatusCode::SERVICE_UNAVAILABLE => "busy",
+            _ if words.contains("header") => "header",
+            _ => "body",
+        };
+        self.refuse_for(why, status, words)
+    }
+
+    fn refuse_for(&self, why: &'static str, status: StatusCode, words: &str) -> HttpResponse {
+        metrics::counter!("firstlight_webhooks_refused_total", "why" => why).increment(1);
         self.refusals.note(status, words);
         let mut response = HttpResponse::build(status);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((RETRY_AFTER, "1"));
         }
         response.json(serde_json::json!({ "error": words }))
+    }
+}
+
+/// The kind of a reason, without what it says about this one delivery.
+fn kind_of(reason: &str) -> &'static str {
+    match reason {
+        "ping" => "ping",
+        "bot sender" => "bot",
+        "unmapped event" => "unmapped",
+        _ if reason.starts_with("action=") => "action",
+        _ => "repo",
     }
 }
 

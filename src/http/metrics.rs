@@ -6,19 +6,17 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actix_web::{HttpResponse, ResponseError, http::header::CONTENT_TYPE};
 use actors::clock::SharedClock;
-use actors::messages::store::CountStore;
+use actors::domain::{ChatSession, RunStatus};
+use actors::messages::store::{CountStore, ReadLoad, ReadTotals};
+use actors::numbers::{NUMBERS, NumberKind, describe};
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::auth;
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
+use super::{admin, auth};
 
-static NUMBERS: OnceLock<PrometheusHandle> = OnceLock::new();
-
-/// Upper bounds that times in ms are counted under, from a write to a fast disk up to the longest timeout.
-const BOUNDS_MS: &[f64] = &[
-    0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 30_000.0,
-];
+static COLLECTED: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// How often what was measured is put into its buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -28,7 +26,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The future never completes: it puts what was measured into its buckets. Without it each measurement would be kept until
 /// somebody reads the numbers, which nobody may ever do.
 pub fn collect(clock: SharedClock) -> impl Future<Output = ()> {
-    let numbers = NUMBERS.get_or_init(|| {
+    let numbers = COLLECTED.get_or_init(|| {
         let recorder = recorder();
         let handle = recorder.handle();
         // Whoever runs this in a process with a collector of its own keeps that one; the numbers are in it then.
@@ -45,19 +43,15 @@ pub fn collect(clock: SharedClock) -> impl Future<Output = ()> {
 }
 
 fn recorder() -> PrometheusRecorder {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_ms".to_owned()), BOUNDS_MS)
-        .expect("the list of bounds is not empty")
-        .build_recorder()
-}
-
-/// What the numbers of this page mean.
-fn describe() {
-    metrics::describe_gauge!("firstlight_events_unsettled", "Events that wait to be routed.");
-    metrics::describe_gauge!("firstlight_runs_live", "Runs that are queued or running.");
-    metrics::describe_gauge!("firstlight_outbox_open", "Replies and deliveries that are not done.");
-    metrics::describe_counter!("firstlight_store_written_total", "Orders that the store wrote.");
-    metrics::describe_counter!("firstlight_store_commits_total", "Commits that they took.");
+    let mut builder = PrometheusBuilder::new();
+    for number in NUMBERS {
+        if let NumberKind::Histogram(bounds) = number.kind {
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full(number.name.to_owned()), bounds)
+                .expect("the list of bounds is not empty");
+        }
+    }
+    builder.build_recorder()
 }
 
 /// Everything that is counted. Needs a token, unless `metrics.public` says otherwise.
@@ -75,24 +69,80 @@ pub(crate) async fn show(
     if !shared.metrics_public && auth::session_of(&request).is_none() {
         return Ok(Problem::unauthorized().error_response());
     }
-    let counts = doors.count.send(CountStore).await??;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count beyond 2^52 would not be told apart anyway"
-    )]
-    for (name, value) in [
-        ("firstlight_events_unsettled", counts.unsettled_events as f64),
-        ("firstlight_runs_live", counts.live_runs as f64),
-        ("firstlight_outbox_open", counts.open_effects as f64),
-    ] {
-        metrics::gauge!(name).set(value);
+    // A store that does not answer is a reason to look at the numbers, not one to have none.
+    let up = of_the_store(&shared, &doors).await;
+    if let Err(problem) = &up {
+        tracing::warn!(%problem, "the store does not say its numbers");
     }
-    metrics::counter!("firstlight_store_written_total").absolute(counts.written);
-    metrics::counter!("firstlight_store_commits_total").absolute(counts.commits);
-    let numbers = NUMBERS.get().map(PrometheusHandle::render).unwrap_or_default();
+    metrics::gauge!("firstlight_store_up").set(f64::from(u8::from(up.is_ok())));
+    metrics::gauge!("firstlight_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    metrics::gauge!("firstlight_started_seconds").set(seconds(shared.looks.since - DateTime::UNIX_EPOCH));
+    for actor in admin::config::look(&shared, &doors).await {
+        let wait = actor
+            .wait_ms
+            .map_or(admin::config::PATIENCE.as_secs_f64(), |ms| ms / 1_000.0);
+        metrics::gauge!("firstlight_actor_wait_seconds", "actor" => actor.name).set(wait);
+        let busy = f64::from(u8::from(actor.state != admin::config::Doing::Nothing));
+        metrics::gauge!("firstlight_actor_busy", "actor" => actor.name).set(busy);
+    }
+    let numbers = COLLECTED.get().map(PrometheusHandle::render).unwrap_or_default();
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(numbers))
+}
+
+/// What the store knows is asked of it when somebody looks, so that it costs nothing while nobody does.
+async fn of_the_store(shared: &HttpShared, doors: &HttpDoors) -> Result<(), Problem> {
+    let now = shared.clock.now();
+    let order = ReadTotals {
+        live_since: now - ChatSession::IDLE,
+    };
+    let load = doors.desk.load.send(ReadLoad).await??;
+    let totals = doors.desk.totals.send(order).await??;
+    let counts = doors.count.send(CountStore).await??;
+
+    let late = |since: Option<DateTime<Utc>>| since.map_or(0.0, |since| seconds(now - since).max(0.0));
+    metrics::gauge!("firstlight_events_unsettled").set(float(counts.unsettled_events));
+    metrics::gauge!("firstlight_events_oldest_seconds").set(late(load.oldest_event_at));
+    metrics::gauge!("firstlight_events_quarantined").set(float(totals.quarantined_events));
+    metrics::gauge!("firstlight_runs_live").set(float(counts.live_runs));
+    for status in RunStatus::ALL {
+        let ever = load.ever.get(status.as_str()).copied().unwrap_or_default();
+        if status.is_final() {
+            metrics::counter!("firstlight_runs_ended_total", "status" => status.as_str()).absolute(ever);
+        } else {
+            let open = totals.runs.get(status.as_str()).copied().unwrap_or_default();
+            metrics::gauge!("firstlight_runs", "status" => status.as_str()).set(float(open));
+        }
+    }
+    let ever = |what: &str| load.ever.get(what).copied().unwrap_or_default();
+    metrics::counter!("firstlight_runs_opened_total").absolute(ever("runs"));
+    for outcome in ["delivered", "dead"] {
+        metrics::counter!("firstlight_deliveries_ended_total", "outcome" => outcome).absolute(ever(outcome));
+    }
+    metrics::gauge!("firstlight_approvals_pending").set(float(totals.pending_approvals));
+    metrics::gauge!("firstlight_outbox_open").set(float(counts.open_effects));
+    metrics::gauge!("firstlight_outbox_late_seconds").set(late(load.first_due_at));
+    metrics::gauge!("firstlight_database_bytes", "part" => "used").set(float(load.space.used));
+    metrics::gauge!("firstlight_database_bytes", "part" => "free").set(float(load.space.free));
+    if let Some(free) = load.disk_free {
+        metrics::gauge!("firstlight_disk_free_bytes").set(float(free));
+    }
+    metrics::counter!("firstlight_store_written_total").absolute(counts.written);
+    metrics::counter!("firstlight_store_commits_total").absolute(counts.commits);
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count beyond 2^52 would not be told apart anyway"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+fn seconds(time: TimeDelta) -> f64 {
+    time.as_seconds_f64()
 }
 
 #[cfg(test)]
@@ -117,6 +167,10 @@ mod tests {
             "integrations_state_write_ms_bucket{le=\"30000\"} 2",
             "integrations_state_write_ms_bucket{le=\"+Inf\"} 3",
             "# HELP firstlight_store_commits_total Commits that they took.",
+            "# HELP integrations_state_write_ms How long a write of integrations.json took.",
+            // There before anything happened, so that a rate over it sees the first step.
+            "firstlight_webhooks_refused_total{why=\"signature\"} 0",
+            "firstlight_replies_total{platform=\"slack\",outcome=\"dead\"} 0",
             "# TYPE firstlight_store_commits_total counter",
             "firstlight_store_commits_total 7",
         ] {

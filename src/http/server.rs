@@ -385,6 +385,7 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         lines: store.clone().recipient(),
         hours: store.clone().recipient(),
         totals: store.clone().recipient(),
+        load: store.clone().recipient(),
     }
 }
 

@@ -16,6 +16,7 @@ mod gates;
 mod github;
 mod integrations;
 mod main_job;
+mod numbers;
 mod openapi;
 mod proxy;
 mod replies;

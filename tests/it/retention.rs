@@ -1,7 +1,7 @@
 //! What is old goes, by age and by size, and nothing else does. Through the doors, by the clock of the test, and with the real binary.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::Actor;
@@ -15,6 +15,7 @@ use actors::store::sqlite::{Proof, SqliteOptions, SqliteStore, prunable, verify_
 use actors::store::{Store, StoreDoor};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::app::{Delivery, PASSWORD, SECRET, TestApp};
 use crate::support::clock::{AheadClock, ManualClock};
@@ -94,6 +95,35 @@ async fn what_is_old_goes_by_the_clock_and_is_known_as_long_as_github_may_send_i
     let database = app.folder().join("state/firstlight.db");
     assert!(matches!(verify_audit(&database).expect("read"), Proof::Whole { rows, .. } if rows > 3));
     app.finish().await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no writer panics")).into_owned()
+    }
+}
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self.clone()
+    }
 }
 
 /// A store by itself, with a sweeper's doors.
@@ -197,6 +227,12 @@ impl Shelf {
 
 #[actix_rt::test]
 async fn over_its_size_the_oldest_payloads_go_first_and_nothing_that_is_young() {
+    let lines = Lines::default();
+    let heard = tracing_subscriber::fmt()
+        .with_writer(lines.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(heard);
     let shelf = Shelf::open();
     for n in 0..300 {
         shelf.has(&format!("old-{n}"), 10).await;
@@ -219,8 +255,13 @@ async fn over_its_size_the_oldest_payloads_go_first_and_nothing_that_is_young() 
         "a second round finds nothing to do"
     );
 
-    // A size that cannot be held: all that is old goes, what is young stays whole.
+    assert!(!lines.text().contains("WARN"), "{}", lines.text());
+
+    // A size that cannot be held: all that is old goes, what is young stays whole, and it is said.
     let swept = shelf.sweeps(1 << 10).await;
+    let said = lines.text();
+    assert!(said.contains("WARN") && said.contains("max_size=1024"), "{said}");
+    assert!(said.contains("raise retention.max_size"), "{said}");
     assert_eq!(shelf.holds().await, (20, 20), "{swept:?}");
     shelf.store.close().await.expect("closed");
     let size = std::fs::metadata(shelf.folder.path().join("firstlight.db"))

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod documents;
+mod numbers;
 mod source;
 mod walkthrough;
 mod walls;

@@ -1,14 +1,15 @@
 //! How much there is, for `/ready`, the dashboard and tests. Knows indexes, not rows.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
-use super::columns::{count as unsigned, millis, time};
+use super::columns::{count as unsigned, maybe_time, millis, time};
 use super::fault::Fault;
-use super::sessions;
-use crate::domain::{HourCount, Totals};
+use super::{prune, sessions};
+use crate::domain::{HourCount, Load, Totals};
 use crate::messages::store::StoreCounts;
 
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -49,6 +50,33 @@ pub(super) fn hours(db: &Connection, since: DateTime<Utc>) -> Result<Vec<HourCou
         });
     }
     Ok(hours)
+}
+
+/// What is late, what ever happened, and how much room is left.
+pub(super) fn load(db: &Connection, folder: &Path) -> Result<Load, Fault> {
+    let instant = |sql: &str| -> Result<Option<DateTime<Utc>>, Fault> {
+        let at: Option<i64> = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        maybe_time(at)
+    };
+    let mut statement = db.prepare_cached("SELECT what, sum(n) FROM hours GROUP BY what")?;
+    let ever = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+    let disk = rustix::fs::statvfs(folder).ok();
+    Ok(Load {
+        oldest_event_at: instant(
+            "SELECT min(received_at) FROM (SELECT received_at FROM events INDEXED BY events_recorded
+                                           WHERE state = 'recorded' ORDER BY seq LIMIT 1)",
+        )?,
+        first_due_at: instant(
+            "SELECT min(due_at) FROM (
+                 SELECT due_at FROM effects INDEXED BY effects_heads WHERE head = 1
+                 UNION ALL
+                 SELECT due_at FROM effects INDEXED BY effects_deliveries_due
+                     WHERE endpoint IS NOT NULL AND settled_at IS NULL)",
+        )?,
+        ever: ever.collect::<Result<_, _>>()?,
+        space: prune::space(db)?,
+        disk_free: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+    })
 }
 
 /// How much there is.

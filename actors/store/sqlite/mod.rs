@@ -51,9 +51,9 @@ use crate::changes::Board;
 use crate::clock::SharedClock;
 use crate::domain::{
     Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
-    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
-    Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space, StoredEffect,
-    StoredEvent, Totals, WebhookHealth, WholeFiring,
+    DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, Load, MessageRecorded, Opened,
+    Page, Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space,
+    StoredEffect, StoredEvent, Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
@@ -62,10 +62,10 @@ use crate::messages::store::{
     ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
     ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron, Prune,
     QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
-    ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
-    RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
-    RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets, Settled,
-    StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
+    ReadLines, ReadLoad, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings,
+    RecordMessage, RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken,
+    RevokedTokens, RunWorkflows, SessionsIn, SetWebhook, SettleDeliveries, SettleEffect, SettleEvents, SettleTargets,
+    Settled, StepTaken, StoreCounts, StoreError, SwitchWorkflow, SwitchedOff, TakeQueuedRuns, TellEnds, UntoldEnds,
     WebhookStats,
 };
 
@@ -293,6 +293,7 @@ impl SqliteStore {
             folder_of_log: fold::Folder::start(beside)?,
             noted,
             changes: options.changes,
+            clock: clock.clone(),
         };
         threads.writer = Some(thread("store-write".to_owned(), move || thread_of_writer.run())?);
         Ok(Self {
@@ -673,6 +674,11 @@ impl Store for SqliteStore {
     fn keep_answer(&self, order: KeepAnswer) -> Pending<()> {
         let at = self.clock.now();
         self.write(move |db| keys::keep_answer(db, &order, at))
+    }
+
+    fn read_load(&self, _: ReadLoad) -> Pending<Load> {
+        let folder = Arc::clone(&self.inner.folder);
+        self.read(move |db| counts::load(db, &folder))
     }
 
     fn prune(&self, order: Prune) -> Pending<Pruned> {

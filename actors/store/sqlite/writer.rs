@@ -16,6 +16,7 @@ use super::fault::Fault;
 use super::fold::{self, Folder};
 use super::noted::Noted;
 use crate::changes::Board;
+use crate::clock::SharedClock;
 use crate::messages::store::{StoreError, StoreResult};
 use crate::store::Pending;
 
@@ -124,6 +125,8 @@ pub(super) struct Writer {
     pub(super) noted: Noted,
     /// Where it is told when it is committed.
     pub(super) changes: Board,
+    /// How long commits take.
+    pub(super) clock: SharedClock,
 }
 
 impl Writer {
@@ -148,6 +151,7 @@ impl Writer {
 
     /// Carries out `first` and whatever has queued behind it, commits once, answers all. Says whether it was told to stop.
     fn commit_group(&mut self, first: Box<dyn Order>) -> bool {
+        let began = self.clock.now();
         let mut group = Group {
             next: Some(first),
             ..Group::default()
@@ -175,6 +179,10 @@ impl Writer {
                 if group.changed > 0 {
                     self.tally.written.fetch_add(group.changed, Ordering::Relaxed);
                     self.tally.commits.fetch_add(1, Ordering::Relaxed);
+                    let took = (self.clock.now() - began).as_seconds_f64().max(0.0);
+                    metrics::histogram!("firstlight_store_commit_seconds").record(took);
+                    #[expect(clippy::cast_precision_loss, reason = "a group holds a few thousand at most")]
+                    metrics::histogram!("firstlight_store_commit_orders").record(group.changed as f64);
                 }
                 if std::mem::take(&mut self.in_trouble) {
                     tracing::info!("the store writes again");

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::http::server::{HttpDoors, HttpShared};
 
 /// How long an actor may take to say that it has nothing in hand.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// `{default, overlay, merged, provenance}`: what ships, what was set besides (null: nothing), what holds, and where each
 /// value came from. Secrets are `[redacted]`.

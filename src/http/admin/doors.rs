@@ -7,7 +7,7 @@ use actors::messages::house::{AwaitQuiet, Ping};
 use actors::messages::library::ReadPrompts;
 use actors::messages::runs::{KillProcess, ReadProcesses};
 use actors::messages::store::{
-    ListExecutions, ListSessions, ReadHours, ReadLines, ReadSession, ReadTotals, ReplayEvent, RunWorkflows,
+    ListExecutions, ListSessions, ReadHours, ReadLines, ReadLoad, ReadSession, ReadTotals, ReplayEvent, RunWorkflows,
 };
 
 /// An actor, for whoever wants to know how it does.
@@ -37,4 +37,5 @@ pub(crate) struct Desk {
     pub(crate) lines: Recipient<ReadLines>,
     pub(crate) hours: Recipient<ReadHours>,
     pub(crate) totals: Recipient<ReadTotals>,
+    pub(crate) load: Recipient<ReadLoad>,
 }
