@@ -27,6 +27,7 @@ use crate::outbound::{
     AbsentClient, Backoff, DeliveryConfig, DeliveryDoors, DeliveryRetrier, GitCommitter, GitConfig, Platform, Replier,
     ReplierDoors,
 };
+use crate::retention::{RetentionRules, Sweeper, SweeperDoors};
 use crate::runs::{GateDoors, GateKeeper, RunDoors, RunSupervisor, RunsConfig};
 use crate::state::{StateConfig, StateWriter};
 use crate::store::{Store, StoreDoor};
@@ -57,6 +58,8 @@ pub struct SystemConfig {
     pub runs: RunsConfig,
     /// The schedules.
     pub crons: CronConfig,
+    /// How long things are kept.
+    pub retention: RetentionRules,
     /// Address and credentials of GitHub.
     pub github: GithubClientConfig,
     /// Where the integrations' state is.
@@ -176,29 +179,6 @@ impl Station {
     }
 }
 
-/// A mailbox is emptied in order, so there is nothing to do but to have come so far.
-macro_rules! answers_pings {
-    ($($actor:ty),+ $(,)?) => { $(
-        impl Handler<Ping> for $actor {
-            type Result = ();
-
-            fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
-        }
-    )+ };
-}
-
-answers_pings!(
-    Librarian,
-    Dispatcher,
-    RunSupervisor,
-    GateKeeper,
-    CronTicker,
-    DeliveryRetrier,
-    GitCommitter,
-    StateWriter,
-    Replier,
-);
-
 /// The running actors, by their doors.
 pub struct System {
     store: Arc<dyn Store>,
@@ -207,6 +187,7 @@ pub struct System {
     supervisor: Addr<RunSupervisor>,
     keeper: Addr<GateKeeper>,
     ticker: Addr<CronTicker>,
+    sweeper: Addr<Sweeper>,
     repliers: Vec<Addr<Replier>>,
     retrier: Addr<DeliveryRetrier>,
     git: Addr<GitCommitter>,
@@ -342,7 +323,7 @@ impl System {
             end: door.clone().recipient(),
             ended: door.clone().recipient(),
             latest: door.clone().recipient(),
-            list: door.recipient(),
+            list: door.clone().recipient(),
             dispatch: dispatcher.clone().recipient(),
             effects: nudges,
         };
@@ -352,6 +333,12 @@ impl System {
             clock.clone(),
             bells.bell("cron ticker"),
         ));
+        let sweeper_doors = SweeperDoors {
+            prune: door.clone().recipient(),
+            give_back: door.clone().recipient(),
+            list: door.recipient(),
+        };
+        let sweeper = Sweeper::new(config.retention, sweeper_doors, clock.clone(), bells.bell("sweeper")).start();
         Ok(Self {
             store,
             dispatcher,
@@ -359,6 +346,7 @@ impl System {
             supervisor,
             keeper,
             ticker,
+            sweeper,
             repliers,
             retrier,
             git,
@@ -418,6 +406,7 @@ impl System {
             Station::of("gate keeper", GateKeeper::CAPACITY, &self.keeper),
             Station::of("cron ticker", CronTicker::CAPACITY, &self.ticker),
             Station::of("delivery retrier", DeliveryRetrier::CAPACITY, &self.retrier),
+            Station::of("sweeper", Sweeper::CAPACITY, &self.sweeper),
             Station::of("git committer", GitCommitter::CAPACITY, &self.git),
             Station::of("state writer", StateWriter::CAPACITY, &self.state),
         ];
@@ -455,8 +444,9 @@ impl System {
             let retrier = self.retrier.send(AwaitQuiet).await.unwrap_or(0);
             let state = self.state.send(AwaitQuiet).await.unwrap_or(0);
             let git = self.git.send(AwaitQuiet).await.unwrap_or(0);
+            let sweeper = self.sweeper.send(AwaitQuiet).await.unwrap_or(0);
             let now = Some((
-                librarian, ticker, dispatcher, supervisor, keeper, replies, retrier, git, state,
+                librarian, ticker, dispatcher, supervisor, keeper, replies, retrier, git, state, sweeper,
             ));
             if now == before {
                 return;
@@ -470,6 +460,7 @@ impl System {
         let mut all = vec![
             self.librarian.send(Finish).await,
             self.ticker.send(Finish).await,
+            self.sweeper.send(Finish).await,
             self.dispatcher.send(Finish).await,
             self.keeper.send(Finish).await,
             self.supervisor.send(Finish).await,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use actors::domain::Secret;
 use actors::messaging::chunks::{LIMIT, chunks};
 use actors::messaging::mrkdwn::mrkdwn;
-use firstlight::cli::fixtures::{Details, payload};
+use firstlight::fixtures::{Details, payload};
 
 use support::load::{Load, Shot, fire};
 use support::processes::{Ceiling, Service, ceiling_main};

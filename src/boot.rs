@@ -20,20 +20,23 @@ use actors::library::LibraryRules;
 use actors::messages::store::RevokedTokens;
 use actors::messaging::AllowedUsers;
 use actors::outbound::{Defaults, DeliveryConfig, GitConfig, Guard, Mail, MailServer, SystemResolver};
+use actors::retention::{self, RetentionRules, SweeperDoors, Swept};
 use actors::runs::{LifeEvents, RunsConfig, Runtime};
 use actors::slack::{SlackConnector, SlackDoors, SlackSender, SlackWeb, SlackWebConfig};
 use actors::state::StateConfig;
-use actors::store::Store;
 use actors::store::sqlite::{SqliteOptions, SqliteStore};
+use actors::store::{Store, StoreDoor};
 use actors::system::{Integrations, StateAlone, System, SystemConfig};
 use actors::workflows::{self, Catalog, SharedCatalog};
 use anyhow::{Context, anyhow};
 use url::Url;
 
 use crate::doors;
-use crate::http::{Admin, BodyBudget, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics};
+use crate::http::{
+    Admin, BodyBudget, ForwardedIn, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics,
+};
 use crate::secrets::SecretsFolder;
-use crate::settings::{self, HttpUrl, Loaded, OAuthScope, Settings, Word};
+use crate::settings::{self, ForwardedHeader, HttpUrl, Loaded, Network, OAuthScope, Settings, Word};
 use crate::telemetry::{self, Telemetry};
 use crate::tools::{Scope, ToolDoors};
 
@@ -186,6 +189,7 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
             delivery_channel: settings.slack.delivery_channel.as_ref().map(ToString::to_string),
             ..CronConfig::new(crons, managed.clone(), catalog)
         },
+        retention: retention_rules(settings),
         github: github_client(settings)?,
         state: StateConfig {
             changes: changes.clone(),
@@ -309,6 +313,24 @@ pub(crate) async fn with_integrations<T>(
     integrations.finish().await;
     store.close().await.context("the store did not close in order")?;
     Ok(done)
+}
+
+/// Takes the state folder, which is given back with the file, and sweeps it once. [`Taken`], if another process has it.
+pub(crate) async fn sweep(loaded: &Loaded, clock: &SharedClock) -> anyhow::Result<(Swept, File)> {
+    let settings = &loaded.settings;
+    make_state_dir(&settings.state_dir)?;
+    let only_one = take(&settings.state_dir)?;
+    let options = SqliteOptions::at(settings.state_dir.join("firstlight.db"));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, clock.clone()).map_err(|error| anyhow!(error))?);
+    let door = StoreDoor::new(Arc::clone(&store)).start();
+    let doors = SweeperDoors {
+        prune: door.clone().recipient(),
+        give_back: door.clone().recipient(),
+        list: door.recipient(),
+    };
+    let swept = retention::sweep(&retention_rules(settings), &doors, clock).await?;
+    store.close().await.context("the store did not close in order")?;
+    Ok((swept, only_one))
 }
 
 fn git(settings: &Settings) -> GitConfig {
@@ -558,7 +580,12 @@ fn slack_connector(
 
 fn trusted_proxies(settings: &Settings) -> TrustedProxies {
     let networks = settings.server.trusted_proxies.clone();
-    Box::new(move |address| networks.iter().any(|network| network.contains(address)))
+    let known = move |address| networks.iter().any(|network: &Network| network.contains(address));
+    let written_in = match settings.server.forwarded_header {
+        ForwardedHeader::XForwardedFor => ForwardedIn::XForwarded,
+        ForwardedHeader::Forwarded => ForwardedIn::Standard,
+    };
+    TrustedProxies::new(known, written_in)
 }
 
 fn deliveries(settings: &Settings, seal: Secret) -> anyhow::Result<DeliveryConfig> {
@@ -605,7 +632,12 @@ fn runs_config(settings: &Settings) -> RunsConfig {
     };
     config.max_runs = settings.concurrency.max_runs.get();
     config.phases_at_once = settings.concurrency.max_phases.get();
-    config.keep_work = settings.runs.keep_work.map(settings::Period::duration);
+    // A work folder outlives its run in no case.
+    config.keep_work = [settings.runs.keep_work, settings.retention.runs]
+        .into_iter()
+        .flatten()
+        .map(settings::Period::duration)
+        .min();
     config.bot_name = settings.github.bot_name.to_string();
     config.delivery_channel = settings.slack.delivery_channel.as_ref().map(ToString::to_string);
     config.gates = settings.approvals.gates.iter().map(ToString::to_string).collect();
@@ -632,6 +664,20 @@ fn runs_config(settings: &Settings) -> RunsConfig {
         .map(|(name, one)| (name.clone(), runtime(one)))
         .collect();
     config
+}
+
+/// How long things are kept, by the settings.
+pub(crate) fn retention_rules(settings: &Settings) -> RetentionRules {
+    let kept = &settings.retention;
+    RetentionRules {
+        events: kept.events.map(settings::Period::duration),
+        payloads: kept.payloads.map(settings::Period::duration),
+        runs: kept.runs.map(settings::Period::duration),
+        deliveries: kept.deliveries.map(settings::Period::duration),
+        logs: kept.logs.map(settings::Period::duration),
+        max_size: kept.max_size.map(settings::Size::bytes),
+        runs_dir: settings.state_dir.join("runs"),
+    }
 }
 
 fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {

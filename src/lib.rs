@@ -4,6 +4,7 @@ pub mod boot;
 pub mod cli;
 pub mod demo;
 mod doors;
+pub mod fixtures;
 pub mod http;
 pub mod logging;
 pub mod mcp;

@@ -19,7 +19,7 @@ use crate::messages::cron::{
     ChangeCron, CronChange, CronFilesChanged, CronList, FireCron, ListCrons, NotChanged, NotFired, RunsRested,
 };
 use crate::messages::dispatch::DispatchWorkflow;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::store::{
     BeginFiring, CronStates, EndFiring, EndedTargets, LatestFirings, ListFirings, OpenFirings, OverrideCron,
@@ -445,6 +445,12 @@ async fn fire_now(book: &mut Book, house: &House, order: FireCron) -> Result<Fir
         .ok_or_else(|| StoreError::Failed("another firing is at this very instant; try again".to_owned()))?;
     book.hold(held(firing, seq));
     Ok(seq)
+}
+
+impl Handler<Ping> for CronTicker {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for CronTicker {

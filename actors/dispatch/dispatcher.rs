@@ -26,7 +26,7 @@ use crate::house::{Bell, Knock, Nudges};
 use crate::messages::dispatch::{
     DispatchWorkflow, EventArrived, NotDispatched, NotRetried, Rehearsed, RetryRun, TryRoute,
 };
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::StartRun;
 use crate::messages::store::{
@@ -991,6 +991,12 @@ impl Handler<TryRoute> for Dispatcher {
         let inner = Rc::clone(&self.inner);
         Box::pin(async move { inner.rehearse(*order.envelope).await })
     }
+}
+
+impl Handler<Ping> for Dispatcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for Dispatcher {

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::closed_enum;
-use super::{SessionId, Source};
+use super::{DeliveryId, RunId, SessionId, Source};
 
 /// Where a person talks to us. A conversation belongs to one thread and one person in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,12 @@ pub struct ChatSession {
     pub thread: String,
     /// Id of the person it is held with.
     pub user: String,
+    /// That one's name, as it was when something was said last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
+    /// The beginning of what was said last, at most 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_said: Option<String>,
     /// Whether it goes on: not ended by word, and not silent for too long.
     pub live: bool,
     /// How many lines it has.
@@ -83,6 +89,12 @@ pub struct ChatMessage {
     /// The line.
     #[serde(flatten)]
     pub line: ChatLine,
+    /// The event that it came with; our own lines come with none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<DeliveryId>,
+    /// The run that this event started or joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// A conversation that goes on in a thread.
@@ -102,7 +114,7 @@ pub struct ChatThread {
     /// Id of the thread.
     pub thread: String,
     /// The last message of a person that was recorded there.
-    pub last: super::DeliveryId,
+    pub last: DeliveryId,
 }
 
 /// What became of the order to record a chat message.
@@ -120,7 +132,7 @@ pub enum MessageRecorded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionsToEnd {
     /// The one that this message belongs to. If it only began with that message, all that its author has in the channel.
-    OfMessage(super::DeliveryId),
+    OfMessage(DeliveryId),
     /// All that a person has in a channel.
     OfPerson {
         /// The platform.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use actix::prelude::*;
 use chrono::SubsecRound;
 
+use super::diagnose::{Refused, diagnose};
 use super::normalize::{NotTaken, Taken, checks, normalize};
 use super::verify::SignatureKeys;
 use crate::clock::SharedClock;
 use crate::connectors::EnvelopeSink;
 use crate::domain::{BodyFormat, DeliveryId, ManagedRepos, NewEvent, RawBody, Recorded};
-use crate::messages::github::{Deliver, Judged, TryDelivery, Verdict};
+use crate::messages::github::{Deliver, ExplainRefusal, Judged, TryDelivery, Verdict};
 
 /// How many deliveries may wait for one worker's connector; one more is answered 503.
 const MAILBOX: usize = 1024;
@@ -125,6 +126,36 @@ impl Handler<Deliver> for GithubConnector {
                 Ok(Recorded::Fresh(_)) => Verdict::Accepted(id),
                 Ok(Recorded::AlreadySeen) => Verdict::Duplicate(id),
                 Err(refused) => Verdict::Refused(refused),
+            }
+        })
+    }
+}
+
+impl Handler<ExplainRefusal> for GithubConnector {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, refused: ExplainRefusal, _: &mut Self::Context) -> Self::Result {
+        let rules = Arc::clone(&self.rules);
+        Box::pin(async move {
+            let delivery = refused
+                .headers
+                .iter()
+                .find(|(name, _)| name == "x-github-delivery")
+                .and_then(|(_, id)| id.parse::<DeliveryId>().ok());
+            // Off the thread that answers requests: nobody shall learn from how long it takes.
+            let looked = actix_rt::task::spawn_blocking(move || {
+                let evidence = Refused {
+                    headers: &refused.headers,
+                    body: refused.body.as_deref(),
+                };
+                diagnose(&evidence, rules.keys.secrets())
+            });
+            if let Ok(Some(cause)) = looked.await {
+                tracing::warn!(
+                    delivery.id = delivery.as_ref().map(DeliveryId::as_str),
+                    advice = cause.advice(),
+                    "a delivery's signature does not fit: {cause}"
+                );
             }
         })
     }

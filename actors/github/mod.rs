@@ -3,14 +3,19 @@
 mod app_auth;
 pub mod client;
 mod connector;
+mod diagnose;
+#[cfg(test)]
+mod diagnose_tests;
 mod limits;
 mod marker;
 mod normalize;
+mod rewrite;
 mod verify;
 mod wire;
 
 pub use app_auth::{AppCredentials, Credentials, KeyFault};
 pub use client::{GithubClient, GithubClientConfig};
 pub use connector::{GithubConnector, GithubRules};
+pub use diagnose::{Cause, HeaderFault, Refused, SecretFault, diagnose};
 pub use normalize::{NotTaken, Taken, normalize};
 pub use verify::{SignatureKeys, sign};

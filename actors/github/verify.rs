@@ -10,11 +10,15 @@ const PREFIX: &str = "sha256=";
 
 /// The configured secrets, all of them valid, ready to verify with. Empty: verification is off.
 #[derive(Clone, Default)]
-pub struct SignatureKeys(Vec<Hmac<Sha256>>);
+pub struct SignatureKeys {
+    keys: Vec<Hmac<Sha256>>,
+    /// For whoever looks why a signature does not fit.
+    secrets: Vec<Secret>,
+}
 
 impl std::fmt::Debug for SignatureKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SignatureKeys({})", self.0.len())
+        write!(f, "SignatureKeys({})", self.keys.len())
     }
 }
 
@@ -22,13 +26,17 @@ impl SignatureKeys {
     /// Prepares the keys, so that no request pays for it.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        Self(secrets.into_iter().map(keyed).collect())
+        let secrets: Vec<Secret> = secrets.into_iter().cloned().collect();
+        Self {
+            keys: secrets.iter().map(|secret| keyed(secret.expose().as_bytes())).collect(),
+            secrets,
+        }
     }
 
     /// Whether verification is off because no secret is configured.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty()
     }
 
     /// Whether `header` is `sha256=` and the lower-case hex HMAC-SHA256 of the raw `body` under any of the secrets.
@@ -40,14 +48,19 @@ impl SignatureKeys {
         }
         let Some(offered) = header else { return false };
         // No early exit: which of the secrets matched is nobody's business, either.
-        self.0.iter().fold(false, |valid, key| {
+        self.keys.iter().fold(false, |valid, key| {
             constant_time_eq(offered.as_bytes(), header_under(key, body).as_bytes()) | valid
         })
     }
+
+    /// The secrets themselves.
+    pub(super) fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
 }
 
-fn keyed(secret: &Secret) -> Hmac<Sha256> {
-    Hmac::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length")
+pub(super) fn keyed(secret: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(secret).expect("HMAC takes a key of any length")
 }
 
 fn header_under(key: &Hmac<Sha256>, body: &[u8]) -> String {
@@ -58,7 +71,7 @@ fn header_under(key: &Hmac<Sha256>, body: &[u8]) -> String {
 /// The header that GitHub would send for this body: for `firstlight send`, the demo and tests.
 #[must_use]
 pub fn sign(secret: &Secret, body: &[u8]) -> String {
-    header_under(&keyed(secret), body)
+    header_under(&keyed(secret.expose().as_bytes()), body)
 }
 
 #[cfg(test)]

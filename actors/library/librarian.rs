@@ -18,7 +18,7 @@ use crate::clock::SharedClock;
 use crate::domain::{Change, ChangeKind, Mistake, WorkflowName};
 use crate::house::Bell;
 use crate::messages::cron::CronFilesChanged;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::library::{FilesChanged, ReadPrompts, ReadWorkflows, Shelf};
 use crate::messages::store::KeepDefinitions;
 use crate::workflows::{self, Reloaded, Route, Setup, SharedCatalog};
@@ -279,6 +279,12 @@ impl Handler<ReadPrompts> for Librarian {
                 .map(|workflow| workflows::prompts(workflow)),
         )
     }
+}
+
+impl Handler<Ping> for Librarian {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for Librarian {

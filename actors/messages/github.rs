@@ -27,6 +27,25 @@ pub struct Deliver {
     pub body: Bytes,
 }
 
+/// Find out why the signature of a request did not fit, and tell the operator in one log line. The sender has been answered
+/// or is about to be, and hears nothing of it.
+///
+/// Sender: `POST /webhooks/github`, seldom. Handler: the GitHub connector of the same HTTP worker.
+/// Answer: nothing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ExplainRefusal {
+    /// All headers, names in lower case, in their order.
+    pub headers: Vec<(String, String)>,
+    /// The raw body; absent where it was not read, or is longer than [`ExplainRefusal::LONGEST_BODY`].
+    pub body: Option<Bytes>,
+}
+
+impl ExplainRefusal {
+    /// The longest body that is looked into, in bytes: a look costs some fifty times its verification.
+    pub const LONGEST_BODY: usize = 64 * 1024;
+}
+
 /// Judge a payload as if it had come in, without effect: every check from the event's name on, each by itself.
 ///
 /// Sender: `POST /admin/api/route-test`. Handler: the GitHub connector of the same HTTP worker.

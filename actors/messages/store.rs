@@ -11,9 +11,9 @@ use crate::domain::{
     ChatThread, CronFiring, CronOverride, CronState, Decided, Decision, DefinitionHash, DeliveryDetail, DeliveryFilter,
     DeliveryId, DeliveryRow, DeliverySettled, DueDelivery, EffectKey, EffectSeq, EventFilter, EventSeq, Execution,
     FiringSeq, FiringState, HourCount, IssuedToken, LiveSession, MessageRecorded, NewEffect, NewEvent, NewFiring,
-    NewRun, NewToken, Opened, Page, PhaseRecord, RawBody, Recorded, Redelivered, Replayed, Responder, RunFilter, RunId,
-    RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Step, StoredEffect, StoredEvent, Subject,
-    TargetSettled, TokenFilter, Totals, WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
+    NewRun, NewToken, Opened, Page, PhaseRecord, Prunable, Pruned, RawBody, Recorded, Redelivered, Replayed, Responder,
+    RunFilter, RunId, RunRecord, RunStatus, RunSummary, SessionId, SessionsToEnd, Source, Space, Step, StoredEffect,
+    StoredEvent, Subject, TargetSettled, TokenFilter, Totals, WebhookHealth, WebhookMessage, WholeFiring, WorkflowName,
 };
 
 /// Why the store did not do it. In each case nothing of the order was kept.
@@ -101,9 +101,15 @@ pub struct EndSessions(pub SessionsToEnd);
 /// List conversations, newest first, and count those that go on.
 ///
 /// Sender: API, dashboard. Handler: the store. Answer: a page, and how many go on in all.
-#[derive(Debug, Clone, Copy, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<ChatSession>, u64)>")]
 pub struct ListSessions {
+    /// Only those that go on.
+    pub live_only: bool,
+    /// Only with this person, by the id at the platform.
+    pub user: Option<String>,
+    /// Only in this channel, by its id.
+    pub channel: Option<String>,
     /// One in which nothing was said since this instant is over.
     pub live_since: DateTime<Utc>,
     /// Only before this position.
@@ -238,9 +244,9 @@ pub struct Decide(pub Answer);
 
 /// Read one event.
 ///
-/// Sender: API, dashboard, MCP. Handler: the store. Answer: the event with its raw payload, if there is one of this id.
+/// Sender: API, dashboard, MCP. Handler: the store. Answer: the event, if there is one of this id, with its raw payload as long as that is kept.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "StoreResult<Option<(StoredEvent, RawBody)>>")]
+#[rtype(result = "StoreResult<Option<(StoredEvent, Option<RawBody>)>>")]
 pub struct ReadEvent {
     /// The delivery id, as text: what was never accepted is simply not found.
     pub id: String,
@@ -332,7 +338,7 @@ pub struct LoadRun(pub RunId);
 
 /// List runs, newest first.
 ///
-/// Sender: API, dashboard, MCP, the `status` command, the run supervisor. Handler: the store. Answer: a page, and how many match in all.
+/// Sender: API, dashboard, MCP, the `status` command, the run supervisor, the sweeper. Handler: the store. Answer: a page, and how many match in all.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "StoreResult<(Page<RunSummary>, u64)>")]
 pub struct ListRuns(pub RunFilter);
@@ -1056,3 +1062,29 @@ pub struct ReadFiring(pub FiringSeq);
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "StoreResult<Vec<CronFiring>>")]
 pub struct LatestFirings;
+
+/// Remove what is over, older than an instant and of no use to anything live: a few rows, the first ones after a position.
+///
+/// Sender: the sweeper. Handler: the store. Answer: how many rows are gone, and where the next step goes on.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Pruned>")]
+pub struct Prune {
+    /// Which rows.
+    pub what: Prunable,
+    /// Only what was over before.
+    pub before: DateTime<Utc>,
+    /// Only after this position (the `next` of the step before, at first 0).
+    pub after: i64,
+    /// How many rows are looked at.
+    pub most: usize,
+}
+
+/// Give free room of the database back to the disk, some pages of 4,096 bytes at a time.
+///
+/// Sender: the sweeper. Handler: the store. Answer: how much room it takes now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "StoreResult<Space>")]
+pub struct GiveBack {
+    /// So many pages at most; 0 only asks.
+    pub most_pages: u32,
+}

@@ -22,7 +22,7 @@ use tokio::process::Command;
 use crate::clock::SharedClock;
 use crate::domain::IntegrationEvent;
 use crate::house::Bell;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::integrations::{AutoCommit, AutoCommitted, IntegrationFault, IntegrationResult};
 
 /// How long one command of git may take.
@@ -100,6 +100,12 @@ impl Handler<AutoCommit> for GitCommitter {
             Ok(done)
         })))
     }
+}
+
+impl Handler<Ping> for GitCommitter {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for GitCommitter {

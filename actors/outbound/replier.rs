@@ -16,7 +16,7 @@ use super::backoff::Backoff;
 use crate::clock::SharedClock;
 use crate::domain::{AttemptOutcome, Effect, EffectSeq, StoredEffect};
 use crate::house::Bell;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::outbound::{EffectsQueued, OutboundFault, Perform, Performed};
 use crate::messages::store::{ClaimEffect, DueEffects, ReadDueEffects, ResultOf, SettleEffect, StoreResult};
 
@@ -477,6 +477,12 @@ impl Handler<EffectsQueued> for Replier {
     fn handle(&mut self, _: EffectsQueued, ctx: &mut Context<Self>) {
         self.look(ctx);
     }
+}
+
+impl Handler<Ping> for Replier {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for Replier {

@@ -34,7 +34,7 @@ use crate::domain::{
     IntegrationEvent, NewEffect, Notification, Notified, Priority, Secret, StoredEffect, WebhookMessage,
 };
 use crate::house::Bell;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::integrations::{
     AutoCommit, EmitWebhookEvent, Endpoint, GetGitAutoCommitConfig, IntegrationFault, IntegrationResult,
     KeepNotification, PingWebhook, ReadEndpoints, SendNotification, SwitchWebhook,
@@ -1200,6 +1200,12 @@ impl Handler<EffectsQueued> for DeliveryRetrier {
     fn handle(&mut self, _: EffectsQueued, _: &mut Context<Self>) {
         self.desk().look();
     }
+}
+
+impl Handler<Ping> for DeliveryRetrier {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for DeliveryRetrier {

@@ -13,7 +13,7 @@ use crate::domain::{
     Approval, Decided, Decision, Effect, EffectKey, NewEffect, Priority, ReplyTo, Responder, RunRecord,
 };
 use crate::house::{Bell, Nudges};
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{GatesChanged, StartRun};
 use crate::messages::store::{Answer, CloseGate, DueGates, EscalateGate, GatesDue, LoadRun, StoreError, StoreResult};
@@ -302,6 +302,12 @@ impl Handler<GatesChanged> for GateKeeper {
     fn handle(&mut self, _: GatesChanged, ctx: &mut Self::Context) {
         self.look(ctx);
     }
+}
+
+impl Handler<Ping> for GateKeeper {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for GateKeeper {

@@ -7,7 +7,6 @@ mod config;
 mod environment;
 mod exchange;
 mod facts;
-mod folders;
 mod gate;
 mod gatekeeper;
 mod graph;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::facts::RunFacts;
-use super::folders;
+
 use super::gate::{self, Asking, Gate};
 use super::graph::{self, Graph, Move, NodeState};
 use super::ledger::{Halt, Ledger};
@@ -29,6 +29,7 @@ use crate::domain::{
     ApprovalId, ApprovalKind, GenericLoop, INTERRUPTED, NewEffect, OutputAction, PUT_DOWN, Phase, PhaseEnd, PhaseKind,
     PhaseName, PhaseStatus, ReviewLoop, RunRecord, RunStatus, Step, Workflow,
 };
+use crate::folders;
 use crate::messages::github::ReadThread;
 use crate::messages::runs::{GatesChanged, RunEnding};
 use crate::workflows::Expression;

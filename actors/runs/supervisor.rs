@@ -11,15 +11,15 @@ use tokio::sync::oneshot;
 use super::census;
 use super::config::{RunDoors, RunsConfig};
 use super::facts::task_of;
-use super::folders;
 use super::ledger::pause_after;
 use super::runner::{House, Runner};
 use super::say;
 use crate::clock::SharedClock;
 use crate::domain::{NewEffect, ProcessGroup, RunFilter, RunId, RunRecord, RunStatus};
+use crate::folders;
 use crate::house::Bell;
 use crate::messages::cron::RunsRested;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::outbound::EffectsQueued;
 use crate::messages::runs::{
     Abort, CancelRun, KillProcess, NotCancelled, ReadProcesses, RunEnded, RunEnding, StartRun,
@@ -593,6 +593,12 @@ impl Handler<KillProcess> for RunSupervisor {
     fn handle(&mut self, order: KillProcess, _: &mut Self::Context) -> Self::Result {
         Box::pin(census::kill(order.name))
     }
+}
+
+impl Handler<Ping> for RunSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for RunSupervisor {

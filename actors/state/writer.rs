@@ -31,7 +31,7 @@ use crate::domain::{
     Change, ChangeKind, GitAutoCommitConfig, Secret, WebhookRegistered, WebhookRemoved, WebhookSummary,
 };
 use crate::house::Bell;
-use crate::messages::house::{AwaitQuiet, Finish};
+use crate::messages::house::{AwaitQuiet, Finish, Ping};
 use crate::messages::integrations::{
     DeleteWebhook, Endpoint, GetGitAutoCommitConfig, GetIntegrationState, IntegrationFault, IntegrationResult,
     KeepNotification, ListWebhooks, ReadEndpoints, RegisterWebhook, RotateWebhookSecret, SetGitAutoCommitConfig,
@@ -318,6 +318,12 @@ impl Handler<ReadEndpoints> for StateWriter {
         let clock = self.clock.clone();
         self.ask(move |state| registry::endpoints(state, clock.now()))
     }
+}
+
+impl Handler<Ping> for StateWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<AwaitQuiet> for StateWriter {

@@ -18,15 +18,15 @@ use futures_util::future::BoxFuture;
 use crate::domain::{
     Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
     DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
-    Totals, WebhookHealth, WholeFiring,
+    Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space, StoredEffect,
+    StoredEvent, Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
-    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    EscalateGate, GatesDue, GatesHere, GiveBack, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
     ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
-    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron, Prune,
     QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
     ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
     RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
@@ -118,7 +118,7 @@ orders! {
     /// Answers a question; the first answer counts.
     decide(Decide) -> Decided;
     /// Reads one event with its raw payload.
-    read_event(ReadEvent) -> Option<(StoredEvent, RawBody)>;
+    read_event(ReadEvent) -> Option<(StoredEvent, Option<RawBody>)>;
     /// Takes an event up again, or records its content as a new one, once per id.
     replay_event(ReplayEvent) -> Replayed;
     /// Lists events, newest first.
@@ -245,6 +245,10 @@ orders! {
     read_hours(ReadHours) -> Vec<HourCount>;
     /// Reads how much there is.
     read_totals(ReadTotals) -> Totals;
+    /// Removes a few of the rows that are over and old.
+    prune(Prune) -> Pruned;
+    /// Gives free room back to the disk.
+    give_back(GiveBack) -> Space;
     /// Counts, after the writer has shown that it is at work.
     count_store(CountStore) -> StoreCounts;
 }

@@ -105,6 +105,14 @@ suite! {
     scratch_is_kept_by_the_entry,
     a_run_that_is_put_down_waits_at_its_place_and_counts_no_restart,
     everything_is_there_after_a_restart,
+    events_that_are_over_and_old_go_and_no_other,
+    payloads_go_and_leave_their_events,
+    runs_that_are_over_and_old_go_with_all_that_is_theirs,
+    replies_and_deliveries_that_are_over_and_old_go_and_no_other,
+    firings_that_are_over_and_old_go_but_for_the_latest,
+    conversations_go_when_nothing_of_them_goes_on,
+    pruning_goes_in_steps_and_no_position_is_used_twice,
+    the_audit_log_outlives_everything,
     a_closed_store_says_so,
     the_door_answers_every_arbiter,
     any_sequence_of_orders_keeps_the_invariants,
@@ -578,6 +586,129 @@ impl House {
     }
 }
 
+/// What pruning is told with.
+impl House {
+    async fn prunes_once(&self, what: Prunable, seconds: i64, after: i64, most: usize) -> Pruned {
+        let order = Prune {
+            what,
+            before: at(seconds),
+            after,
+            most,
+        };
+        self.0.prune(order).await.expect("pruned")
+    }
+
+    /// Step by step to the end; how many are gone.
+    async fn prunes(&self, what: Prunable, seconds: i64) -> u64 {
+        let (mut removed, mut after) = (0, Some(0));
+        while let Some(position) = after {
+            let pruned = self.prunes_once(what, seconds, position, 3).await;
+            removed += pruned.removed;
+            after = pruned.next;
+        }
+        removed
+    }
+
+    async fn recorded_at(&self, id: &str, seconds: i64) {
+        let mut new = event(id);
+        new.envelope.timestamp = at(seconds);
+        self.0.record_event(RecordEvent(new)).await.expect("recorded");
+    }
+
+    async fn event(&self, id: &str) -> Option<(StoredEvent, Option<RawBody>)> {
+        self.0.read_event(ReadEvent { id: id.into() }).await.expect("read")
+    }
+
+    async fn cancels(&self, n: u128, seconds: i64) {
+        let order = EndRun {
+            run: run_id(n),
+            status: RunStatus::Cancelled,
+            error: "cancelled by ann".into(),
+            at: at(seconds),
+        };
+        self.0.end_run(order).await.expect("written");
+    }
+
+    /// The effect of this key is done, at second 60.
+    async fn does(&self, key: &str) {
+        let seq = self.effect(key).await.seq;
+        let n = self.claims(seq).await.expect("it is open");
+        self.attempted(seq, n, done()).await;
+    }
+
+    /// A schedule has these minutes in its ledger.
+    async fn fires(&self, cron: &str, minutes: &[i64]) -> Vec<FiringSeq> {
+        let firings = minutes
+            .iter()
+            .map(|minute| NewFiring {
+                cron: cron.into(),
+                kind: FiringKind::Scheduled,
+                state: FiringState::Waiting,
+                scheduled_at: at(minute * 60),
+                due_at: at(minute * 60),
+                who: "cron".into(),
+                count: 1,
+                note: None,
+                seed: Uuid::nil(),
+            })
+            .collect();
+        let order = RecordFirings {
+            cron: cron.into(),
+            firings,
+            state: self.stands_at(*minutes.last().expect("some")),
+            effects: Vec::new(),
+            at: at(1),
+        };
+        let written = self.0.record_firings(order).await.expect("written");
+        written.into_iter().flatten().collect()
+    }
+
+    fn stands_at(&self, minute: i64) -> CronState {
+        CronState {
+            over: None,
+            cursor: Some(at(minute * 60)),
+            expression: "* * * * * UTC".into(),
+            failures: 0,
+            alarms: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// What became of the one target of a firing.
+    async fn hits(&self, firing: FiringSeq, state: TargetState, run: u128) {
+        let begin = BeginFiring {
+            firing,
+            context: serde_json::Map::new(),
+            repos: vec![None],
+            at: at(2),
+        };
+        self.0.begin_firing(begin).await.expect("written");
+        let target = TargetSettled {
+            n: 0,
+            state,
+            run: Some(run_id(run)),
+            note: None,
+        };
+        let settle = SettleTargets {
+            firing,
+            targets: vec![target],
+        };
+        self.0.settle_targets(settle).await.expect("written");
+    }
+
+    /// A firing is over at second 30.
+    async fn over_with(&self, firing: FiringSeq) {
+        let end = EndFiring {
+            firing,
+            state: FiringState::Done,
+            note: None,
+            stands: self.stands_at(4),
+            effects: Vec::new(),
+            at: at(30),
+        };
+        self.0.end_firing(end).await.expect("written");
+    }
+}
+
 fn due_at(seconds: i64) -> ReadDueEffects {
     ReadDueEffects {
         kinds: "github.",
@@ -618,7 +749,10 @@ mod claims {
 
         let read = house.0.read_event(ReadEvent { id: "d-1".into() }).await.expect("read");
         let (stored, raw) = read.expect("it is there");
-        assert_eq!((stored.seq, &stored.envelope, &raw), (seq, &new.envelope, &new.raw));
+        assert_eq!(
+            (stored.seq, &stored.envelope, raw.as_ref()),
+            (seq, &new.envelope, Some(&new.raw))
+        );
         assert_eq!(
             (stored.state, stored.run, stored.settled_at),
             (EventState::Recorded, None, None)
@@ -1365,6 +1499,9 @@ mod claims {
         }
         house.hears("m-4", "U1", 1, 60).await;
         let list = |before| ListSessions {
+            live_only: false,
+            user: None,
+            channel: None,
             live_since: at(3),
             before,
             limit: 2,
@@ -1379,6 +1516,20 @@ mod claims {
         let (rest, _) = house.0.list_sessions(list(first.next)).await.expect("listed");
         assert_eq!((rest.items.len(), rest.next), (1, None));
         assert_eq!((rest.items[0].id, rest.items[0].last_activity_at), (session(1), at(60)));
+        assert_eq!(rest.items[0].last_said.as_deref(), Some("m-4 said"));
+        assert!(rest.items[0].person.is_some());
+        let narrowed = async |live_only, user: Option<&str>| -> Vec<String> {
+            let order = ListSessions {
+                live_only,
+                user: user.map(str::to_owned),
+                ..list(None)
+            };
+            let (page, _) = house.0.list_sessions(order).await.expect("listed");
+            page.items.into_iter().map(|one| one.user).collect()
+        };
+        assert_eq!(narrowed(true, None).await, ["U3", "U1"]);
+        assert_eq!(narrowed(false, Some("U2")).await, ["U2"]);
+        assert!(narrowed(true, Some("U2")).await.is_empty());
         let one = |n| ReadSession {
             id: session(n),
             live_since: at(0),
@@ -1403,6 +1554,7 @@ mod claims {
             let lines = house.0.read_lines(order).await.expect("read");
             lines
                 .into_iter()
+                .inspect(|said| assert!(said.event.is_some() && said.run.is_none(), "{said:?}"))
                 .map(|said| (said.seq, said.line.text))
                 .collect::<Vec<_>>()
         };
@@ -3870,6 +4022,393 @@ mod claims {
         assert_eq!(house.0.claim_key(other).await, Ok(Claimed::OtherRequest));
     }
 
+    const ALL_OLD: i64 = 1_000_000;
+
+    pub(super) async fn events_that_are_over_and_old_go_and_no_other(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for (id, seconds) in [
+            ("old", 0),
+            ("aside", 0),
+            ("waits", 0),
+            ("works", 0),
+            ("unsaid", 0),
+            ("young", 50),
+        ] {
+            house.recorded_at(id, seconds).await;
+        }
+        let seq = async |id: &str| house.event(id).await.expect("there").0.seq;
+        house.settles(settlement(seq("old").await)).await;
+        house.settles(settlement(seq("young").await)).await;
+        let aside = Settlement {
+            quarantined: true,
+            ..settlement(seq("aside").await)
+        };
+        house.settles(aside).await;
+        let works = Settlement {
+            open: Some(new_run(1, "build", "a#1", Overlap::Queue)),
+            ..settlement(seq("works").await)
+        };
+        house.settles(works).await;
+        let unsaid = Settlement {
+            effects: vec![NewEffect {
+                event: Some(name("unsaid")),
+                ..comment("e-1", "acme")
+            }],
+            ..settlement(seq("unsaid").await)
+        };
+        house.settles(unsaid).await;
+
+        let ids = async || house.lists_events(EventFilter::default()).await.0;
+        assert_eq!(house.prunes(Prunable::Events, 0).await, 0, "nothing is as old as that");
+        assert_eq!(house.prunes(Prunable::Events, 40).await, 2);
+        assert_eq!(ids().await, ["young", "unsaid", "works", "waits"]);
+        assert!(house.event("old").await.is_none());
+        // As these come to an end, they go as well; the newest stays for its position.
+        house.cancels(1, 41).await;
+        house.does("e-1").await;
+        house.settles(settlement(seq("waits").await)).await;
+        assert_eq!(house.prunes(Prunable::Events, ALL_OLD).await, 3);
+        assert_eq!(ids().await, ["young"]);
+        // What is forgotten is new again. That is why nothing is forgotten that may still be sent again.
+        let again = house.0.record_event(RecordEvent(event("old"))).await;
+        assert!(matches!(again, Ok(Recorded::Fresh(_))));
+        assert_eq!(
+            house.0.record_event(RecordEvent(event("young"))).await,
+            Ok(Recorded::AlreadySeen)
+        );
+        let totals = house
+            .0
+            .read_totals(ReadTotals { live_since: at(0) })
+            .await
+            .expect("read");
+        assert_eq!(totals.events, 7, "what is gone stays counted: {totals:?}");
+    }
+
+    pub(super) async fn payloads_go_and_leave_their_events(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for id in ["old", "aside", "waits", "works", "young"] {
+            house.recorded_at(id, if id == "young" { 50 } else { 0 }).await;
+        }
+        let seq = async |id: &str| house.event(id).await.expect("there").0.seq;
+        for id in ["old", "young"] {
+            house.settles(settlement(seq(id).await)).await;
+        }
+        let aside = Settlement {
+            quarantined: true,
+            ..settlement(seq("aside").await)
+        };
+        house.settles(aside).await;
+        let works = Settlement {
+            open: Some(new_run(1, "build", "a#1", Overlap::Queue)),
+            ..settlement(seq("works").await)
+        };
+        house.settles(works).await;
+        assert_eq!(house.prunes(Prunable::Payloads, 40).await, 1);
+        let mut without = Vec::new();
+        for id in ["old", "aside", "waits", "works", "young"] {
+            let (stored, raw) = house.event(id).await.expect("it stays");
+            assert_eq!(stored.envelope.body, "it broke");
+            without.extend(raw.is_none().then_some(id));
+        }
+        assert_eq!(without, ["old"]);
+        // It can be repeated all the same: what is routed is the envelope.
+        let order = ReplayEvent {
+            id: "old".into(),
+            as_new: Some(name("again")),
+            at: at(60),
+        };
+        assert!(matches!(house.0.replay_event(order).await, Ok(Replayed::Fresh(_))));
+        assert!(house.event("again").await.expect("there").1.is_none());
+    }
+
+    pub(super) async fn runs_that_are_over_and_old_go_with_all_that_is_theirs(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.has_paused(1, "build", "a#1").await;
+        house.has_paused(2, "build", "a#2").await;
+        for n in [3, 4, 5, 6, 7, 8] {
+            house.opens(n, "build", &format!("a#{n}"), Overlap::Queue).await;
+        }
+        let thread = NewRun {
+            reply_to: ReplyTo::SlackThread {
+                channel: "C1".into(),
+                thread: "1.0".into(),
+                message: None,
+            },
+            ..new_run(9, "build", "a#9", Overlap::Queue)
+        };
+        house.0.open_runs(OpenRuns(vec![thread])).await.expect("opened");
+        assert_eq!(house.takes(1).await, [run_id(3)]);
+        house.steps(3, vec![started("plan", 1)]).await;
+        // 1 waits for an answer, 3 works, 4 is queued. The others are over, but: of 5 something is to be said, 6 has its
+        // schedule not heard of, 8 has the newest phase, and of 9 its thread has not heard.
+        house.cancels(2, 5).await;
+        let said = RecordStep {
+            run: run_id(5),
+            steps: vec![over(RunStatus::Succeeded, None)],
+            effects: vec![NewEffect {
+                run: Some(run_id(5)),
+                ..comment("e-5", "acme")
+            }],
+            at: at(5),
+        };
+        house.0.record_step(said).await.expect("written");
+        let fired = house.fires("nightly", &[1]).await[0];
+        house.hits(fired, TargetState::Live, 6).await;
+        let phases = vec![
+            started("plan", 1),
+            ended("plan", 1, PhaseStatus::Succeeded, "x"),
+            over(RunStatus::Succeeded, None),
+        ];
+        for n in [7, 8] {
+            house.steps(n, phases.clone()).await;
+        }
+        for n in [6, 9] {
+            house.cancels(n, 5).await;
+        }
+
+        assert_eq!(house.prunes(Prunable::Runs, 3).await, 0);
+        let pruned = house.prunes_once(Prunable::Runs, 100, 0, 100).await;
+        assert_eq!((pruned.removed, pruned.next), (2, None));
+        assert_eq!(pruned.runs, [run_id(2), run_id(7)]);
+        let (left, _, total) = house.lists_runs(RunFilter::default()).await;
+        assert_eq!(left, [9, 8, 6, 5, 4, 3, 1].map(run_id));
+        assert_eq!(total, 7, "the kept counts are the true ones");
+        assert!(house.0.load_run(LoadRun(run_id(2))).await.expect("read").is_none());
+        let question = house.0.read_approval(ReadApproval(approval_id(2))).await;
+        assert!(question.expect("read").is_none());
+        assert_eq!(
+            house.question(1).await.status,
+            ApprovalStatus::Pending,
+            "of the live one nothing is gone"
+        );
+        assert_eq!(house.run(1).await.phases.len(), 1);
+        // It goes on as if nothing had been.
+        let counted = house.decides(answer(1, Decision::Approved, None)).await;
+        assert_eq!(counted, Decided::Counted { run: run_id(1) });
+        // When the last word is spoken the others go.
+        house.does("e-5").await;
+        house.hits(fired, TargetState::Failed, 6).await;
+        let told = TellEnds {
+            ends: vec![(run_id(9), Vec::new())],
+            at: at(9),
+        };
+        house.0.tell_ends(told).await.expect("written");
+        assert_eq!(house.prunes(Prunable::Runs, ALL_OLD).await, 3);
+        assert_eq!(house.lists_runs(RunFilter::default()).await.0, [8, 4, 3, 1].map(run_id));
+    }
+
+    pub(super) async fn replies_and_deliveries_that_are_over_and_old_go_and_no_other(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        house.recorded("waits").await;
+        house.opens(1, "build", "a#1", Overlap::Queue).await;
+        let of_run = |key: &str, owner: &str, n| NewEffect {
+            run: Some(run_id(n)),
+            ..comment(key, owner)
+        };
+        let of_event = NewEffect {
+            event: Some(name("waits")),
+            ..comment("of-event", "e")
+        };
+        let effects = vec![
+            comment("done", "a"),
+            comment("open", "a"),
+            of_run("of-live", "b", 1),
+            of_run("said", "c", 2),
+            of_run("edit", "c", 2),
+            of_event,
+        ];
+        house.says(effects).await;
+        for key in ["done", "of-live", "said", "of-event"] {
+            house.does(key).await;
+        }
+        let queued = house
+            .queues(vec![delivery("d-1", "w-1"), delivery("d-2", "w-2")], Some(60))
+            .await;
+        let seq = |n: usize| queued[n].expect("new");
+        house.settles_deliveries(attempt(seq(0), 1, done()), 60).await;
+        house.settles_deliveries(attempt(seq(1), 1, retry(300)), 60).await;
+
+        assert_eq!(
+            house.prunes(Prunable::Deliveries, 60).await,
+            0,
+            "nothing is as old as that"
+        );
+        assert_eq!(house.prunes(Prunable::Deliveries, 61).await, 2);
+        let there = async |key: &str| {
+            let result = house.0.result_of(ResultOf(name(key))).await.expect("read");
+            result.is_some()
+        };
+        assert!(!there("done").await);
+        for key in ["of-live", "said", "of-event"] {
+            assert!(there(key).await, "{key} is needed still");
+        }
+        let twice = house.says(vec![of_run("of-live", "b", 1)]).await;
+        assert_eq!(twice, 0, "what a live run has said is not said again");
+        assert_eq!(
+            house.due_now().await,
+            ["open", "edit"],
+            "each is the head of its lane still"
+        );
+        let gone = house.0.read_delivery(ReadDelivery { id: "d-1".into() }).await;
+        assert_eq!(gone.expect("read").map(|shown| shown.row.state), None);
+        assert_eq!(
+            house.shows("d-2").await.body.as_deref(),
+            Some(r#"{"id":"d-2","event":"task.sync"}"#),
+            "what both had in common stays for the other"
+        );
+        house
+            .settles_deliveries(attempt(seq(1), 1, AttemptOutcome::Dead { error: "gone".into() }), 70)
+            .await;
+        assert_eq!(house.prunes(Prunable::Deliveries, ALL_OLD).await, 1);
+        for key in ["open", "edit"] {
+            house.does(key).await;
+        }
+        house.cancels(1, 80).await;
+        let waits = house.event("waits").await.expect("there").0.seq;
+        house.settles(settlement(waits)).await;
+        assert_eq!(house.prunes(Prunable::Deliveries, ALL_OLD).await, 5);
+        assert_eq!(house.counts().await.open_effects, 0);
+    }
+
+    pub(super) async fn firings_that_are_over_and_old_go_but_for_the_latest(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        let a = house.fires("a", &[1, 2, 3, 4]).await;
+        let b = house.fires("b", &[1]).await;
+        // The second is under way, and of the third a run is.
+        house.opens(1, "build", "a#1", Overlap::Queue).await;
+        house.hits(a[2], TargetState::Live, 1).await;
+        for seq in [a[0], a[2], a[3], b[0]] {
+            house.over_with(seq).await;
+        }
+        assert_eq!(house.prunes(Prunable::Firings, 10).await, 0);
+        assert_eq!(house.prunes(Prunable::Firings, ALL_OLD).await, 1);
+        let there = async |seq| house.0.read_firing(ReadFiring(seq)).await.expect("read").is_some();
+        assert!(!there(a[0]).await);
+        for seq in [a[1], a[2], a[3], b[0]] {
+            assert!(there(seq).await, "{seq:?}");
+        }
+        // Where the schedule stands is no matter of its ledger: no instant fires again.
+        assert_eq!(
+            house.0.cron_states(CronStates).await.expect("read")["a"].cursor,
+            Some(at(240))
+        );
+        house.hits(a[2], TargetState::Succeeded, 1).await;
+        house.over_with(a[1]).await;
+        assert_eq!(house.prunes(Prunable::Firings, ALL_OLD).await, 2);
+        let latest = house.0.latest_firings(LatestFirings).await.expect("read");
+        assert_eq!(latest.len(), 2);
+    }
+
+    pub(super) async fn conversations_go_when_nothing_of_them_goes_on(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for (n, id) in [(1, "over"), (2, "waits"), (3, "works"), (4, "late")] {
+            house
+                .hears_at(id, &format!("{n}.0"), "U1", n, if n == 4 { 500 } else { 0 })
+                .await;
+        }
+        let seq = async |id: &str| house.event(id).await.expect("there").0.seq;
+        house.settles(settlement(seq("over").await)).await;
+        house.settles(settlement(seq("late").await)).await;
+        let works = Settlement {
+            open: Some(new_run(1, "chat", "slack:C1", Overlap::Queue)),
+            ..settlement(seq("works").await)
+        };
+        house.settles(works).await;
+        let sessions = async || {
+            let list = ListSessions {
+                live_only: false,
+                user: None,
+                channel: None,
+                live_since: at(0),
+                before: None,
+                limit: 10,
+            };
+            let page = house.0.list_sessions(list).await.expect("listed");
+            page.0.items.len()
+        };
+        assert_eq!(sessions().await, 4);
+        assert_eq!(house.prunes(Prunable::Conversations, 400).await, 1);
+        assert_eq!(sessions().await, 3);
+        house.settles(settlement(seq("waits").await)).await;
+        house.cancels(1, 5).await;
+        assert_eq!(house.prunes(Prunable::Conversations, ALL_OLD).await, 3);
+        assert_eq!(sessions().await, 0);
+    }
+
+    pub(super) async fn pruning_goes_in_steps_and_no_position_is_used_twice(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 1..=10 {
+            let seq = house.recorded(&format!("d-{n}")).await;
+            assert_eq!(seq.0, n);
+            let order = Settlement {
+                open: Some(new_run(n as u128, "build", &format!("a#{n}"), Overlap::Queue)),
+                effects: vec![comment(&format!("e-{n}"), "acme")],
+                ..settlement(seq)
+            };
+            house.settles(order).await;
+            house.takes(1).await;
+            let steps = vec![started("plan", 1), over(RunStatus::Succeeded, None)];
+            house.steps(n as u128, steps).await;
+            house.does(&format!("e-{n}")).await;
+        }
+        let mut after = 0;
+        for (removed, next) in [(4, Some(4)), (4, Some(8)), (1, None)] {
+            let pruned = house.prunes_once(Prunable::Events, ALL_OLD, after, 4).await;
+            assert_eq!((pruned.removed, pruned.next), (removed, next), "after {after}");
+            after = pruned.next.unwrap_or(after);
+        }
+        assert_eq!(house.recorded("d-11").await, EventSeq(11));
+        assert_eq!(house.prunes(Prunable::Deliveries, ALL_OLD).await, 10);
+        assert_eq!(house.prunes(Prunable::Runs, ALL_OLD).await, 9);
+        house.says(vec![comment("e-11", "acme")]).await;
+        assert_eq!(house.effect("e-11").await.seq, EffectSeq(11));
+        house.opens(11, "build", "a#11", Overlap::Queue).await;
+        house.takes(1).await;
+        house.steps(11, vec![started("plan", 1)]).await;
+        let order = ListExecutions {
+            before: None,
+            offset: 0,
+            limit: 1,
+        };
+        let page = house.0.list_executions(order).await.expect("listed");
+        assert_eq!(page.next, Some(11), "the phases before it were ten");
+        let newest = house
+            .lists_runs(RunFilter {
+                limit: 1,
+                ..RunFilter::default()
+            })
+            .await;
+        assert_eq!((newest.0, newest.1), (vec![run_id(11)], Some(11)));
+    }
+
+    pub(super) async fn the_audit_log_outlives_everything(ground: impl Ground) {
+        let house = House::at(&ground).await;
+        for n in 0..5 {
+            let line = RecordAudit {
+                who: "ann".into(),
+                from: "127.0.0.1".into(),
+                action: "login".into(),
+                target: n.to_string(),
+                result: "ok".into(),
+                at: at(n),
+            };
+            house.0.record_audit(line).await.expect("written");
+        }
+        for what in Prunable::ALL {
+            house.prunes(*what, ALL_OLD).await;
+        }
+        let list = ListAudit(AuditFilter {
+            who: None,
+            action: None,
+            target: None,
+            since: None,
+            until: None,
+            before: None,
+            limit: 10,
+        });
+        assert_eq!(house.0.list_audit(list).await.expect("listed").items.len(), 5);
+    }
+
     pub(super) async fn a_closed_store_says_so(ground: impl Ground) {
         let house = House::at(&ground).await;
         house.0.close().await.expect("closed");
@@ -3972,6 +4511,9 @@ mod claims {
             n: u8,
             outcome: u8,
         },
+        Prune {
+            what: u8,
+        },
     }
 
     fn orders() -> impl Strategy<Value = Vec<Order>> {
@@ -3987,6 +4529,7 @@ mod claims {
             3 => (0..12_u8, 0..40_u8, 0..3_u8).prop_map(|(n, run, subject)| Order::Settle { n, run, subject }),
             2 => (0..12_u8).prop_map(|n| Order::Claim { n }),
             2 => (0..12_u8, 0..4_u8).prop_map(|(n, outcome)| Order::Attempt { n, outcome }),
+            2 => (0..10_u8).prop_map(|what| Order::Prune { what }),
         ];
         prop::collection::vec(order, 1..60)
     }
@@ -4021,6 +4564,7 @@ mod claims {
         let subject_of = |n: u8| format!("case{case}#{n}");
         let mut settled = std::collections::HashSet::new();
         let mut places = std::collections::HashMap::new();
+        let mut last = EventSeq(0);
         for order in orders {
             match *order {
                 Order::Open {
@@ -4084,6 +4628,8 @@ mod claims {
                     let new = event(&format!("case{case}-{n}"));
                     if let Recorded::Fresh(seq) = house.0.record_event(RecordEvent(new)).await.expect("recorded") {
                         assert!(places.insert(n, seq).is_none(), "one id was recorded twice");
+                        assert!(seq > last, "a position was used twice");
+                        last = seq;
                     }
                 }
                 Order::Settle { n, run, subject } => {
@@ -4110,6 +4656,25 @@ mod claims {
                             _ => AttemptOutcome::Dead { error: "no".into() },
                         };
                         house.attempted(effect.seq, effect.attempts, outcome).await;
+                    }
+                }
+                Order::Prune { what } => {
+                    let live = |counts: StoreCounts| (counts.unsettled_events, counts.live_runs, counts.open_effects);
+                    let before = live(house.counts().await);
+                    house
+                        .prunes(Prunable::ALL[usize::from(what) % Prunable::ALL.len()], 1_000_000)
+                        .await;
+                    assert_eq!(live(house.counts().await), before, "something live was removed");
+                    // What is gone was over, and may come in anew.
+                    for n in settled.clone() {
+                        if house.event(&format!("case{case}-{n}")).await.is_none() {
+                            settled.remove(&n);
+                            places.remove(&n);
+                        }
+                    }
+                    for n in places.keys() {
+                        let there = house.event(&format!("case{case}-{n}")).await;
+                        assert!(there.is_some(), "an event that waits was removed");
                     }
                 }
             }

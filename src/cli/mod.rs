@@ -8,12 +8,12 @@ pub mod config;
 mod crons;
 mod deliveries;
 mod desk;
-pub mod fixtures;
 mod follow;
 mod house;
 mod login;
 mod mcp;
 mod notify;
+mod prune;
 mod send;
 mod serve;
 mod slack;
@@ -168,6 +168,9 @@ enum Command {
     /// Put a backup back; the service must be stopped, and what was there is kept
     #[command(after_help = "Example:\n  firstlight restore --from /var/backups/firstlight/monday")]
     Restore(backup::RestoreArgs),
+    /// Remove what is old enough by the settings, while no service runs; a running one does it by itself
+    #[command(after_help = "Examples:\n  firstlight prune --dry-run\n  firstlight prune --compact --json")]
+    Prune(prune::PruneArgs),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  firstlight completions bash > /etc/bash_completion.d/firstlight")]
     Completions {
@@ -241,6 +244,7 @@ pub fn main() -> ExitCode {
         Command::Slack(command) => slack::run(&command, &sources),
         Command::Audit(command) => audit::run(&command, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
+        Command::Prune(args) => prune::run(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut command(), "firstlight", &mut std::io::stdout());

@@ -8,8 +8,8 @@ use actors::domain::Secret;
 use serde_json::{Value, json};
 
 use super::client::{client, exchange};
-use super::fixtures::{self, Details};
 use super::{exit, report};
+use crate::fixtures::{self, Details};
 use crate::settings::{Settings, Sources};
 
 /// `firstlight send`.

@@ -19,8 +19,8 @@ use self::github::{Comment, GithubStandIn};
 use self::story::{Teller, tell_further, tell_recorded, tell_reply, tell_routed, tell_run};
 use crate::boot::{self, BootError, Called, Running};
 use crate::cli::client::{client, exchange};
-use crate::cli::fixtures::{self, Details};
 use crate::cli::{exit, report};
+use crate::fixtures::{self, Details};
 use crate::logging;
 use crate::settings::{Flags, Settings, Sources};
 

@@ -1,13 +1,15 @@
 //! `POST /webhooks/github`: raw bytes become a message, its verdict becomes a status. Holds no check of its own but those about the bytes.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use actix_web::web::{Data, Payload};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::messages::github::{Deliver, Verdict};
+use actors::messages::github::{Deliver, ExplainRefusal, Verdict};
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 use super::body::{self, BodyRefused};
@@ -58,6 +60,7 @@ pub(crate) async fn receive(
     }
     let signature = only_header(&request, &SIGNATURE);
     if shared.signed && signature.is_none() {
+        explain(&request, &shared, &doors, None);
         return intake.refuse(StatusCode::UNAUTHORIZED, "Invalid signature");
     }
     let Ok(_place) = intake.in_flight.try_acquire() else {
@@ -88,12 +91,61 @@ pub(crate) async fn receive(
         body: body.bytes.clone(),
     };
     match doors.deliver.send(deliver).await {
-        Ok(verdict) => intake.answer(verdict),
+        Ok(verdict) => {
+            if matches!(verdict, Verdict::Unsigned) {
+                explain(&request, &shared, &doors, Some(&body.bytes));
+            }
+            intake.answer(verdict)
+        }
         Err(_) => intake.refuse(
             StatusCode::SERVICE_UNAVAILABLE,
             "the service is stopping; try again in a moment",
         ),
     }
+}
+
+/// Seldom enough that nobody can buy our time with bad signatures.
+#[derive(Debug)]
+pub(crate) struct Seldom(AtomicI64);
+
+impl Default for Seldom {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Seldom {
+    /// Milliseconds between two explanations.
+    const PAUSE: i64 = 10_000;
+
+    /// Whether it is time again; if so, the next one has to wait.
+    fn due(&self, now: DateTime<Utc>) -> bool {
+        let (last, now) = (self.0.load(Ordering::Relaxed), now.timestamp_millis());
+        // A clock that was set back must not silence us until it has caught up.
+        let rested = now < last || now.saturating_sub(last) >= Self::PAUSE;
+        rested
+            && self
+                .0
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+/// Has it found out why a signature does not fit, once in a while; the operator is told, never the sender.
+fn explain(request: &HttpRequest, shared: &HttpShared, doors: &HttpDoors, body: Option<&Bytes>) {
+    if !shared.explanations.due(shared.clock.now()) {
+        return;
+    }
+    let headers = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let order = ExplainRefusal {
+        headers: headers.collect(),
+        body: body.filter(|body| body.len() <= ExplainRefusal::LONGEST_BODY).cloned(),
+    };
+    // A full mailbox loses this one: somebody is flooding us, and there will be others.
+    let _ = doors.explain.try_send(order);
 }
 
 /// The header's value, if it is there exactly once: of two, nobody knows which one counts.
@@ -196,5 +248,29 @@ impl RefusalLog {
         self.lines.set(self.lines.get() + 1);
         let unsaid = self.unsaid.take();
         tracing::warn!(status = status.as_u16(), why = words, unsaid, "delivery refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_bad_signatures_is_explained_once_in_ten_seconds() {
+        let at = |millis: i64| DateTime::from_timestamp_millis(1_700_000_000_000 + millis).expect("a time");
+        let seldom = Seldom::default();
+        let table = [
+            (0, true),
+            (1, false),
+            (9_999, false),
+            (10_000, true),
+            (10_001, false),
+            // The clock was set back.
+            (-60_000, true),
+            (-59_999, false),
+        ];
+        for (millis, due) in table {
+            assert_eq!(seldom.due(at(millis)), due, "{millis}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, ResponseError};
 use utoipa::openapi::path::{Operation, ParameterIn};
@@ -291,19 +291,17 @@ pub(super) async fn show(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::Ok().json(api)
 }
 
-fn base(shared: &HttpShared) -> String {
-    let path = shared.public_url.as_ref().map_or("/", |url| url.path());
-    match path.trim_end_matches('/') {
-        "" => "/".to_owned(),
-        base => base.to_owned(),
+fn base(shared: &HttpShared) -> &str {
+    match shared.base() {
+        "" => "/",
+        base => base,
     }
 }
 
 /// To the page that shows the document.
 #[utoipa::path(get, path = "/api/docs", tag = "house", responses((status = 302, description = "to the page")))]
 pub(super) async fn docs(shared: Data<HttpShared>) -> HttpResponse {
-    let base = base(&shared);
-    let to = format!("{}/api/docs/index.html", base.trim_end_matches('/'));
+    let to = format!("{}/api/docs/index.html", shared.base());
     HttpResponse::Found().insert_header((LOCATION, to)).finish()
 }
 
@@ -312,14 +310,9 @@ pub(super) async fn docs(shared: Data<HttpShared>) -> HttpResponse {
 pub(super) async fn page(file: Path<String>) -> HttpResponse {
     static CONFIG: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> =
         LazyLock::new(|| Arc::new(utoipa_swagger_ui::Config::from("../openapi.json")));
-    // The page sets styles while it runs; scripts are its own files alone.
-    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-         connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     match utoipa_swagger_ui::serve(&file, CONFIG.clone()) {
         Ok(Some(found)) => HttpResponse::Ok()
             .content_type(found.content_type)
-            .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-            .insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
             .insert_header((CACHE_CONTROL, "private, max-age=3600"))
             .body(found.bytes.into_owned()),
         Ok(None) => Problem::not_found("not found").error_response(),

@@ -1,5 +1,6 @@
 //! Every URL on one page. Knows which door needs a token; decides nothing else.
 
+use actix_web::guard::fn_guard;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
@@ -193,11 +194,25 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
         )
+        // A page that takes a payload.
+        .service(
+            web::scope("/admin/playground")
+                .wrap(from_fn(dashboard::guard))
+                .wrap(Compress::default())
+                .app_data(web::PayloadConfig::new(dashboard::playground::BODY_CAP))
+                .route("", web::get().to(dashboard::playground::show))
+                .route("", web::post().to(dashboard::playground::look))
+                .default_service(web::to(dashboard::lost)),
+        )
         // Pages for people. Who is not signed in is sent to sign in.
         .service(
             web::scope("/admin")
                 .wrap(from_fn(dashboard::guard))
                 .wrap(Compress::default())
+                .route(
+                    "/",
+                    web::get().guard(fn_guard(dashboard::is_linked)).to(dashboard::linked),
+                )
                 .route("/", web::get().to(dashboard::overview::show))
                 .route("/approvals", web::get().to(dashboard::approvals::list))
                 .route("/approvals/{id}", web::get().to(dashboard::approvals::one))
@@ -213,6 +228,11 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/notifications", web::get().to(dashboard::notifications::list))
                 .route("/crons", web::get().to(dashboard::crons::list))
                 .route("/crons/{name}", web::get().to(dashboard::crons::one))
+                .route("/chats", web::get().to(dashboard::chats::list))
+                .route("/chats/{id}", web::get().to(dashboard::chats::one))
+                .route("/actors", web::get().to(dashboard::actors::show))
+                .route("/settings", web::get().to(dashboard::settings::show))
+                .route("/settings/tokens", web::get().to(dashboard::settings::tokens))
                 .route("/audit", web::get().to(dashboard::audit::list))
                 .default_service(web::to(dashboard::lost)),
         )

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Recipient};
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpRequest, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
 use actors::connectors::{Connector, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
-use actors::messages::github::Deliver;
+use actors::messages::github::{Deliver, ExplainRefusal};
 use actors::messages::library::ReadWorkflows;
 use actors::messages::outbound::EffectsQueued;
 use actors::messages::runs::{CancelRun, StartRun};
@@ -30,11 +31,12 @@ use anyhow::Context as _;
 use futures_util::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::admin::Desk;
+use super::admin::config::Looks;
+use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
-use super::proxies::TrustedProxies;
-use super::{front, github, mcp, routes};
+use super::proxies::{TrustedProxies, came_by_tls};
+use super::{doorway, github, mcp, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -58,7 +60,7 @@ pub struct HttpShared {
     pub admin: Admin,
     /// Which workflow `POST /api/build` starts.
     pub build_workflow: String,
-    /// Reverse proxies whose `X-Forwarded-For` is believed.
+    /// Reverse proxies whose forwarded headers are believed.
     pub trusted: TrustedProxies,
     /// Where phase logs are: `<runs_dir>/<run id>/<phase>.log`.
     pub runs_dir: PathBuf,
@@ -72,6 +74,10 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// What actors had done when somebody looked.
+    pub(crate) looks: Looks,
+    /// When it was last looked why a signature does not fit.
+    pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
     ready: AtomicBool,
@@ -106,6 +112,8 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            looks: Looks::new(clock.now()),
+            explanations: github::Seldom::default(),
             clock,
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
@@ -123,9 +131,19 @@ impl HttpShared {
         self.address.get().copied()
     }
 
-    /// Where browsers meet us.
-    pub(crate) fn home(&self) -> Home<'_> {
-        Home::at(self.public_url.as_ref())
+    /// Where browsers meet us, by this request if no public URL says so.
+    pub(crate) fn home(&self, request: &HttpRequest) -> Home<'_> {
+        match &self.public_url {
+            Some(url) => Home::at(url),
+            None => Home::unnamed(came_by_tls(request, &self.trusted)),
+        }
+    }
+
+    /// The path in front of all of ours, as browsers have it: empty at the root of a host. Never ends with a slash.
+    pub(crate) fn base(&self) -> &str {
+        self.public_url
+            .as_ref()
+            .map_or("", |url| url.path().trim_end_matches('/'))
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -136,6 +154,7 @@ impl HttpShared {
 /// What the routes of one worker may say.
 pub struct HttpDoors {
     pub(crate) deliver: Recipient<Deliver>,
+    pub(crate) explain: Recipient<ExplainRefusal>,
     pub(crate) dispatch: Recipient<DispatchWorkflow>,
     pub(crate) retry: Recipient<RetryRun>,
     pub(crate) cancel: Recipient<CancelRun>,
@@ -237,6 +256,7 @@ impl HttpDoor {
             let store = store();
             let doors = HttpDoors {
                 deliver: connector.clone().recipient(),
+                explain: connector.clone().recipient(),
                 dispatch: front.dispatch.clone(),
                 retry: front.retry.clone(),
                 cancel: front.cancel.clone(),
@@ -272,14 +292,12 @@ impl HttpDoor {
                 audit: store.recipient(),
                 streams: streams.clone(),
             };
-            let base = front::base(shared.public_url.as_ref());
             App::new()
-                .wrap(front::headers(shared.public_url.as_ref()))
-                .wrap_fn(move |request, service| front::call(&base, request, service))
                 .app_data(shared.clone())
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
                 .configure(|config| routes::all(config, mcp.clone()))
+                .wrap(from_fn(doorway::pass))
         })
         .workers(self.workers)
         .client_request_timeout(HEAD_PATIENCE)
@@ -340,7 +358,12 @@ fn desk_of(front: &FrontDoors, store: &Addr<StoreDoor>, connector: &Addr<GithubC
         stations: front
             .stations
             .iter()
-            .map(|station| (station.name, station.capacity, station.quiet.clone()))
+            .map(|station| Station {
+                name: station.name,
+                capacity: station.capacity,
+                quiet: station.quiet.clone(),
+                ping: station.ping.clone(),
+            })
             .collect(),
         replay: store.clone().recipient(),
         executions: store.clone().recipient(),

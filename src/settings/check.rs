@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use actors::domain::{Mistake, Secret};
 use actors::outbound::{Mail, MailServer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Places, Settings};
+use super::{HttpUrl, Places, Settings};
 
 /// The shortest key that may sign tokens, in bytes.
 const SHORTEST_SECRET: usize = 16;
@@ -27,6 +28,7 @@ pub(super) fn all(settings: &Settings, places: &Places, broken: &BTreeSet<String
         mistakes,
     };
     check.server();
+    check.public_url();
     check.github();
     check.slack();
     check.admin();
@@ -34,6 +36,7 @@ pub(super) fn all(settings: &Settings, places: &Places, broken: &BTreeSet<String
     check.mail();
     check.runtimes();
     check.limits();
+    check.retention();
     check.telemetry();
 }
 
@@ -65,6 +68,19 @@ impl Check<'_> {
                     server.listen
                 ),
             );
+        }
+    }
+
+    /// A base path that is one of our own first words could not be told from them.
+    fn public_url(&mut self) {
+        const OURS: &[&str] = &["admin", "api", "health", "mcp", "metrics", "ready", "webhooks"];
+        let url = self.settings.server.public_url.as_ref().map(HttpUrl::url);
+        let first = url.and_then(|url| url.path_segments()?.next());
+        if let Some(first) = first.filter(|first| OURS.contains(first)) {
+            let problem = format!(
+                "its path begins with /{first}, where this service has addresses of its own; choose another, as in /firstlight"
+            );
+            self.say("server.public_url", &[], problem);
         }
     }
 
@@ -338,11 +354,34 @@ impl Check<'_> {
                 );
             }
         }
-        if otlp.endpoint.is_none() && !otlp.headers.is_empty() {
+    }
+
+    fn retention(&mut self) {
+        let kept = &self.settings.retention;
+        if kept.events.is_some_and(|period| period.duration() < REDELIVERED) {
+            let problem = "is shorter than 3d, for which GitHub may send a delivery again: one that is forgotten would be taken for a new one; write 3d or more";
+            self.say("retention.events", &[], problem);
+        }
+        for (key, period) in [("retention.runs", kept.runs), ("retention.deliveries", kept.deliveries)] {
+            if period.is_some_and(|period| period.duration() < REPEATED) {
+                let problem = "is shorter than 1d, for which a call may be repeated under its Idempotency-Key: what is forgotten would be done again; write 1d or more";
+                self.say(key, &[], problem);
+            }
+        }
+        for (key, period) in [("retention.payloads", kept.payloads), ("retention.logs", kept.logs)] {
+            if period.is_some_and(|period| period.duration() < SHORTEST) {
+                self.say(
+                    key,
+                    &[],
+                    "is shorter than 1h, so that nobody could look at anything; write a longer time",
+                );
+            }
+        }
+        if kept.max_size.is_some_and(|size| size.bytes() < SMALLEST) {
             self.say(
-                "telemetry.otlp.headers",
-                &["telemetry.otlp.endpoint"],
-                "are for a collector, and there is none; set telemetry.otlp.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)",
+                "retention.max_size",
+                &[],
+                "is less than 16MiB, which an idle service may need; write more",
             );
         }
     }
@@ -379,6 +418,18 @@ impl Check<'_> {
         }
     }
 }
+
+/// How long GitHub may send a delivery again.
+const REDELIVERED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// How long an idempotency key is remembered.
+const REPEATED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Nothing is removed before somebody could look at it.
+const SHORTEST: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes of a database that holds little.
+const SMALLEST: u64 = 16 * 1024 * 1024;
 
 const ZERO: &str = "is zero, so that nothing would ever pass; write a limit above it";
 

@@ -57,6 +57,8 @@ pub struct Settings {
     pub log: Log,
     /// Limits of runs.
     pub runs: Runs,
+    /// How long things are kept.
+    pub retention: Retention,
     /// What the commands that talk to a running server use.
     pub client: Client,
 }
@@ -104,10 +106,22 @@ pub struct Server {
     pub public_url: Option<HttpUrl>,
     /// Proxies whose forwarded headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Which header they write.
+    pub forwarded_header: ForwardedHeader,
     /// Bytes of webhook bodies in flight.
     pub body_budget: Size,
     /// Threads; absent: one per core.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// `server.forwarded_header`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, with `-Proto` and `-Host`.
+    XForwardedFor,
+    /// `Forwarded` as in RFC 7239.
+    Forwarded,
 }
 
 /// `github`.
@@ -396,8 +410,26 @@ pub struct Runs {
     pub log_limit: Size,
     /// Bytes of a phase's output that later phases see.
     pub output_limit: Size,
-    /// How long the work folder of an ended run is kept; absent: for ever.
+    /// How long the work folder of an ended run is kept; absent: as long as the run.
     pub keep_work: Option<Period>,
+}
+
+/// `retention`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Events and conversations; absent: for ever.
+    pub events: Option<Period>,
+    /// Payloads of events as they came in; absent: as long as the event.
+    pub payloads: Option<Period>,
+    /// Runs and firings; absent: for ever.
+    pub runs: Option<Period>,
+    /// Replies and deliveries; absent: for ever.
+    pub deliveries: Option<Period>,
+    /// Logs of runs; absent: as long as the run.
+    pub logs: Option<Period>,
+    /// Bytes of the database; absent: no limit.
+    pub max_size: Option<Size>,
 }
 
 /// `client`.

@@ -7,7 +7,8 @@ import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PASSWORD, Service } from "./service.mjs";
+import { PASSWORD, Service, freePort, until } from "./service.mjs";
+import { Nginx, Platforms } from "./stand-ins.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const require = createRequire(`${root}target/browser/package.json`);
@@ -21,12 +22,17 @@ const MODES = {
     phone: { colorScheme: "light", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
 };
 
-let service, runs, browser;
+let platforms, service, runs, browser;
 
 before(async () => {
     mkdirSync(shots, { recursive: true });
-    service = await Service.start(binary);
+    platforms = await Platforms.start();
+    service = await Service.start(binary, { env: (url) => ({ ...platforms.env, PUBLIC_URL: url }), settings: "outbound: {allow: [127.0.0.1]}\n" });
     runs = await service.fill();
+    const thread = await platforms.writes("Hello! Does the <b>parser</b> know tabs by now?");
+    await platforms.writes("status", thread);
+    await platforms.writes("\u05e9\u05dc\u05d5\u05dd <script>document.title='taken'</script> \u202eabc", thread);
+    await until("the conversation", async () => (await service.api("/admin/api/sessions")).sessions[0]?.messageCount > 4);
     browser = await chromium.launch({
         executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
         args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
@@ -36,6 +42,7 @@ before(async () => {
 after(async () => {
     await browser?.close();
     await service?.stop();
+    platforms?.stop();
 });
 
 // A page of somebody signed in; what the browser complains about is a fault.
@@ -80,11 +87,30 @@ test("a wrong password is told, and the right one leads to where one wanted to g
     await context.close();
 });
 
+for (const name of ["GitHub", "Slack"]) {
+    test(`one signs in with ${name}, and comes to where one wanted to go`, async () => {
+        const context = await browser.newContext(MODES.light);
+        const page = await context.newPage();
+        await page.goto(`${service.url}/admin/events?repo=acme%2Fsite`);
+        await page.getByRole("link", { name: `Sign in with ${name}` }).click();
+        await page.getByRole("link", { name: "Allow" }).click();
+        await page.waitForURL("**/admin/events?repo=acme%2Fsite");
+        await page.getByRole("button", { name: "Account" }).click();
+        await page.getByText("Signed in as").getByText(/^(ann|slack:U1)$/).waitFor();
+        await page.getByRole("button", { name: "Sign out" }).click();
+        await page.waitForURL("**/admin/login");
+        await context.close();
+    });
+}
+
 test("no page has a fault that axe finds, is too wide, or makes the browser complain", async () => {
     const { approvals } = await service.api("/admin/api/approvals");
+    const { sessions } = await service.api("/admin/api/sessions");
     const pages = {
         overview: "/admin/", runs: "/admin/runs", run: `/admin/runs/${runs.release}`, "run-failed": `/admin/runs/${runs.broken}`,
         "run-noisy": `/admin/runs/${runs.noisy}`, events: "/admin/events", event: "/admin/events/d-hostile", approvals: "/admin/approvals",
+        chats: "/admin/chats", chat: `/admin/chats/${sessions[0].id}`, playground: "/admin/playground", "playground-verdict": "/admin/playground?id=d-issue",
+        actors: "/admin/actors", settings: "/admin/settings", tokens: "/admin/settings/tokens",
         crons: "/admin/crons", cron: "/admin/crons/weekly-health-report", audit: "/admin/audit", deliveries: "/admin/deliveries",
         webhooks: "/admin/webhooks", notifications: "/admin/notifications",
         approval: `/admin/approvals/${approvals[0].id}`, workflows: "/admin/workflows", workflow: "/admin/workflows/build",
@@ -197,6 +223,111 @@ test("an event is replayed as a new one, after a question", async () => {
     await page.locator("#confirm-yes").click();
     await page.waitForURL((url) => url.pathname.includes("/events/") && !url.pathname.endsWith("/d-comment"));
     await page.getByRole("link", { name: "an earlier event, replayed as new" }).waitFor();
+    await leave(page);
+});
+
+test("a body of a megabyte is a page like any other", async () => {
+    const body = `<b>words</b> \u05d0 \ud83d\ude00 `.repeat(50_000);
+    await service.deliver("issues", "d-longest", {
+        action: "opened", issue: { number: 78, title: "The longest story", body, labels: [] }, repository: { full_name: "acme/site" }, sender: { login: "ann", type: "User" },
+    });
+    const page = await visit("/admin/events/d-longest");
+    const began = Date.now();
+    await page.goto(`${service.url}/admin/events/d-longest`);
+    await page.getByText("words").first().waitFor();
+    assert.ok(Date.now() - began < 5000, "it takes no long time");
+    assert.equal(await page.locator("main .code b").count(), 0);
+    assert.ok((await page.content()).length < 900_000);
+    const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(beyond <= 0, `${beyond} pixels too wide`);
+    await leave(page);
+});
+
+test("a dead delivery is shown with what was answered, and is sent again", async () => {
+    let answer = 400;
+    const receiver = createServer((incoming, outgoing) => { incoming.resume(); incoming.on("end", () => outgoing.writeHead(answer).end("<b>no</b>")); });
+    await new Promise((done) => receiver.listen(0, "127.0.0.1", done));
+    const page = await visit("/admin/webhooks");
+    try {
+        await page.fill("#url", `http://127.0.0.1:${receiver.address().port}/hook`);
+        await page.getByRole("button", { name: "Register" }).click();
+        await page.getByRole("button", { name: "Send a ping" }).click();
+        await page.getByText("The ping was failed").waitFor();
+        await service.api("/api/integrations/emit", { eventName: "error", payload: { said: "<b>no</b>" } });
+        await page.goto(`${service.url}/admin/deliveries`);
+        await page.locator("#deliveries a.row").first().click();
+        await page.waitForURL("**/admin/deliveries/*");
+        await page.getByText("Given up.").waitFor();
+        await page.getByText("400").first().waitFor();
+        assert.equal(await page.locator("main .code b").count(), 0);
+        answer = 204;
+        await page.getByRole("button", { name: "Deliver again" }).click();
+        await page.locator("#delivery .badge", { hasText: "done" }).first().waitFor({ timeout: 10000 });
+        await leave(page);
+    } finally {
+        receiver.closeAllConnections();
+        receiver.close();
+    }
+});
+
+test("a payload is tried in the playground, wrong and right, and nothing happens", async () => {
+    const page = await visit("/admin/playground");
+    const before = (await service.api("/admin/api/events")).events.length;
+    await page.fill("#event", "issues");
+    await page.fill("#payload", '{\n  "action": opened\n}');
+    await page.getByRole("button", { name: "See what would happen", exact: true }).click();
+    await page.getByText("in line 2, column 13.").waitFor();
+    await page.screenshot({ path: `${shots}/playground-wrong-light.png`, fullPage: true });
+    assert.match(await page.inputValue("#payload"), /"action": opened/);
+    await page.getByRole("link", { name: "an issue is opened" }).click();
+    await page.getByRole("button", { name: "See what would happen", exact: true }).click();
+    await page.getByText("It would start issue-triage.").waitFor();
+    await page.locator("#verdict").getByText("acme/site is managed").first().waitFor();
+    assert.equal((await service.api("/admin/api/events")).events.length, before);
+    await leave(page);
+});
+
+test("the playground works without the module", async () => {
+    const page = await visit("/admin/playground");
+    const context = await browser.newContext({ ...MODES.light, javaScriptEnabled: false, storageState: await page.context().storageState() });
+    const plain = await context.newPage();
+    await plain.goto(`${service.url}/admin/playground?sample=issues.labeled`);
+    await plain.getByRole("button", { name: "See what would happen", exact: true }).click();
+    await plain.getByText("It would not be taken in: action=labeled.").waitFor();
+    await context.close();
+    await leave(page);
+});
+
+test("a token is shown once, works, and is taken back after a question", async () => {
+    const page = await visit("/admin/settings/tokens");
+    await page.fill("#label", "the nightly report");
+    await page.getByRole("button", { name: "Make it" }).click();
+    const dialog = page.getByRole("dialog", { name: "The new token" });
+    const token = await dialog.locator("code").textContent();
+    await page.screenshot({ path: `${shots}/token-once-light.png` });
+    await dialog.getByRole("button", { name: "I have it" }).click();
+    const asks = () => fetch(`${service.url}/admin/api/stats`, { headers: { Authorization: `Bearer ${token}` } }).then((answer) => answer.status);
+    assert.equal(await asks(), 200);
+    const row = page.locator("#tokens tr", { hasText: "the nightly report" });
+    await row.waitFor();
+    assert.ok(!(await page.content()).includes(token), "it is nowhere on the page");
+    await row.getByRole("button", { name: "Revoke" }).click();
+    await page.locator("#confirm-yes").click();
+    await row.waitFor({ state: "detached" });
+    assert.equal(await asks(), 401);
+    await leave(page);
+});
+
+test("the map of the actors counts while one looks", async () => {
+    const page = await visit("/admin/actors");
+    await page.locator("#live[data-state=live]").waitFor();
+    const done = () => page.locator("#actors tr", { hasText: "Dispatcher" }).locator("td").nth(4).textContent();
+    const before = await done();
+    await service.send("issues.opened", "--number", "120");
+    await until("the dispatcher to count", async () => (await done()) !== before);
+    await page.locator('.node[data-node="dispatcher"]').hover();
+    await page.locator('.arrow[data-near][data-from="dispatcher"]').first().waitFor({ state: "attached" });
+    await page.screenshot({ path: `${shots}/actors-chosen-light.png` });
     await leave(page);
 });
 
@@ -333,6 +464,28 @@ test("everything works below a base path", async () => {
     } finally {
         proxy.closeAllConnections();
         proxy.close();
+        await inner.stop();
+    }
+});
+
+test("everything works below a base path behind nginx, with the file that is shown as an example", async (t) => {
+    const port = await freePort();
+    const inner = await Service.start(binary, { settings: "server: {trusted_proxies: [127.0.0.1]}\n", env: { PUBLIC_URL: `http://127.0.0.1:${port}/ops/light` } });
+    const nginx = await Nginx.before(inner, port, "/ops/light");
+    try {
+        if (!nginx) return t.skip("nginx is not installed here");
+        const page = await visit("/admin/events", { url: nginx.url });
+        await page.locator("#live[data-state=live]").waitFor();
+        await inner.send("issues.opened", "--number", "9", "--title", "Through nginx");
+        await page.getByText("Through nginx").waitFor({ timeout: 5000 });
+        await page.getByRole("link", { name: "Playground" }).click();
+        await page.getByRole("link", { name: "an issue is opened" }).click();
+        await page.getByRole("button", { name: "See what would happen", exact: true }).click();
+        await page.getByText("It would start issue-triage.").waitFor();
+        assert.match(page.url(), /\/ops\/light\/admin\/playground/);
+        await leave(page);
+    } finally {
+        await nginx?.stop();
         await inner.stop();
     }
 });

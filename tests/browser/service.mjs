@@ -1,5 +1,6 @@
 // A service of its own for the tests, on a fresh folder, with something in it to look at. Ends what it started and nothing else.
 import { execFile, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -12,7 +13,7 @@ const run = promisify(execFile);
 export const PASSWORD = "a password of the browser tests";
 const SECRET = "a secret of the browser tests";
 
-function freePort() {
+export function freePort() {
     return new Promise((done) => {
         const server = createServer().listen(0, "127.0.0.1", () => {
             const { port } = server.address();
@@ -33,6 +34,7 @@ export async function until(what, ask, patience = 20000) {
 }
 
 export class Service {
+    // `env` may be made of the address.
     static async start(binary, { env = {}, settings = "" } = {}) {
         const service = new Service();
         service.binary = binary;
@@ -40,7 +42,7 @@ export class Service {
         service.port = await freePort();
         service.url = `http://127.0.0.1:${service.port}`;
         service.env = {
-            ...process.env, ...env, ADMIN_PASSWORD: PASSWORD, WEBHOOK_SECRET: SECRET, FIRSTLIGHT_SEND_SECRET: SECRET,
+            ...process.env, ...(typeof env === "function" ? env(service.url) : env), ADMIN_PASSWORD: PASSWORD, WEBHOOK_SECRET: SECRET, FIRSTLIGHT_SEND_SECRET: SECRET,
             MANAGED_REPOS: "acme/*", WEBHOOK_PORT: String(service.port),
         };
         cpSync(join(here, "overlay"), join(service.folder, "overlay"), { recursive: true });
@@ -87,6 +89,15 @@ export class Service {
 
     async send(...args) {
         await run(this.binary, ["send", ...args, "--url", this.url], { cwd: this.folder, env: this.env });
+    }
+
+    // A delivery of any payload, signed.
+    async deliver(event, id, payload) {
+        const body = JSON.stringify(payload);
+        const signature = `sha256=${createHmac("sha256", SECRET).update(body).digest("hex")}`;
+        const headers = { "Content-Type": "application/json", "X-GitHub-Event": event, "X-GitHub-Delivery": id, "X-Hub-Signature-256": signature };
+        const response = await fetch(`${this.url}/webhooks/github`, { method: "POST", headers, body });
+        if (response.status !== 202) throw new Error(`${response.status} ${await response.text()}`);
     }
 
     // What a team of three would have after a morning.

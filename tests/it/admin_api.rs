@@ -653,7 +653,8 @@ async fn every_page_of_the_desk_has_its_shape() {
     assert!(all.len() >= 9, "{actors}");
     for one in all {
         assert_eq!(one["state"], "idle", "{one}");
-        assert!(one["mailbox"]["capacity"].as_u64().is_some_and(|n| n >= 64), "{one}");
+        assert!(one["mailbox"]["capacity"].as_u64().is_some_and(|n| n >= 16), "{one}");
+        assert!(one["mailbox"]["waitMs"].as_f64().is_some_and(|ms| ms >= 0.0), "{one}");
         assert!(one["handled"].is_u64(), "{one}");
     }
     let dispatcher = all.iter().find(|one| one["name"] == "dispatcher").expect("it is there");

@@ -49,7 +49,7 @@ async fn a_conversation_is_answered_in_its_thread_with_what_was_said_before() {
         (event.envelope.sender.as_str(), event.envelope.body.as_str()),
         ("ann", "hello")
     );
-    let raw: Value = serde_json::from_str(raw.payload().expect("JSON").get()).expect("JSON");
+    let raw: Value = serde_json::from_str(raw.expect("kept").payload().expect("JSON").get()).expect("JSON");
     for (key, value) in [
         ("type", "message"),
         ("platformUserId", "U1"),
@@ -525,6 +525,7 @@ impl House {
                 public_url: Some("https://bot.example.com/".into()),
             },
             library: actors::library::LibraryRules::default(),
+            retention: actors::retention::RetentionRules::default(),
             crons: actors::cron::CronConfig::new(
                 Vec::new(),
                 ManagedRepos::default(),

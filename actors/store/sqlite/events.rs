@@ -189,19 +189,22 @@ fn explain(effect: &NewEffect, words: &str) -> NewEffect {
     }
 }
 
-/// One event with its body.
-pub(super) fn read(db: &Connection, id: &str) -> Result<Option<(StoredEvent, RawBody)>, Fault> {
+/// One event with its body, as long as that is kept.
+pub(super) fn read(db: &Connection, id: &str) -> Result<Option<(StoredEvent, Option<RawBody>)>, Fault> {
     let mut statement = db.prepare_cached(
         "SELECT e.seq AS seq, envelope, state, outcome, run_id, settled_at, replay_of, b.format AS format, b.body AS body
-         FROM events e JOIN event_bodies b ON b.seq = e.seq WHERE e.id = ?1",
+         FROM events e LEFT JOIN event_bodies b ON b.seq = e.seq WHERE e.id = ?1",
     )?;
     let mut found = statement.query([id])?;
     let Some(row) = found.next()? else {
         return Ok(None);
     };
-    let raw = RawBody {
-        format: word("body format", text(row, "format")?, BodyFormat::from_text)?,
-        compressed: get::<Vec<u8>>(row, "body")?.into(),
+    let raw = match maybe_text(row, "format")? {
+        Some(format) => Some(RawBody {
+            format: word("body format", format, BodyFormat::from_text)?,
+            compressed: get::<Vec<u8>>(row, "body")?.into(),
+        }),
+        None => None,
     };
     Ok(Some((stored(row)?, raw)))
 }

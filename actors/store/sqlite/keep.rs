@@ -1,11 +1,13 @@
-//! What is done to a database beside the service: copies of it, and the proof of its audit log. Opens the file for itself, writes nothing into it.
+//! What is done to a database beside the service: copies of it, and the proof of its audit log. Opens the file for itself, writes no row into it.
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
-use super::audit;
+use super::{audit, prune};
+use crate::domain::{Prunable, Space};
 
 /// Why a file could not be copied or checked.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +97,58 @@ pub fn verify_audit(path: &Path) -> Result<Proof, KeepError> {
         rows: count,
         last: before,
     })
+}
+
+/// How many rows of each kind are over, were so before the instant beside it, and are of no use to anything live. The file may
+/// be in use.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn prunable(path: &Path, kinds: &[(Prunable, DateTime<Utc>)]) -> Result<Vec<(Prunable, u64)>, KeepError> {
+    let db = open(path)?;
+    let counted = kinds.iter().map(|(what, before)| {
+        let n = prune::count_prunable(&db, *what, before.timestamp_millis())?;
+        Ok((*what, n))
+    });
+    counted
+        .collect::<rusqlite::Result<_>>()
+        .map_err(|source| KeepError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// How much room a database takes. The file may be in use.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn room(path: &Path) -> Result<Space, KeepError> {
+    prune::space(&open(path)?).map_err(|source| KeepError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes a database anew, without the room that nothing needs, so that it can give room back by itself from then on. Nobody may
+/// use it meanwhile. How much room it takes before and after, in bytes.
+///
+/// # Errors
+/// When the file cannot be read, or there is no room for the new one beside it.
+pub fn compact(path: &Path) -> Result<(u64, u64), KeepError> {
+    let unreadable = |source| KeepError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(unreadable)?;
+    let size = || prune::space(&db).map(|space| space.used + space.free);
+    let before = size().map_err(unreadable)?;
+    db.execute_batch("PRAGMA auto_vacuum = incremental; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+        .map_err(|error| KeepError::Unwritable {
+            path: path.to_owned(),
+            source: error.into(),
+        })?;
+    Ok((before, size().map_err(unreadable)?))
 }
 
 /// Copies a database as it is at this moment into a new file for its owner alone, checked and on the disk when this returns.

@@ -64,6 +64,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "cron",
         sql: include_str!("../migrations/0008_cron.sql"),
     },
+    Migration {
+        version: 9,
+        name: "retention",
+        sql: include_str!("../migrations/0009_retention.sql"),
+    },
 ];
 
 /// Brings the database up to the last of `migrations`, each in a transaction of its own. A file that holds something

@@ -16,6 +16,7 @@ mod keep;
 mod keys;
 mod migrate;
 mod noted;
+mod prune;
 mod readers;
 mod runs;
 mod sessions;
@@ -41,7 +42,7 @@ use tokio::sync::oneshot;
 
 use self::columns::json;
 use self::fault::Fault;
-pub use self::keep::{KeepError, Proof, check, copy, verify_audit};
+pub use self::keep::{KeepError, Proof, check, compact, copy, prunable, room, verify_audit};
 use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};
@@ -51,15 +52,15 @@ use crate::clock::SharedClock;
 use crate::domain::{
     Approval, AuditLine, ChatMessage, ChatSession, ChatThread, CronFiring, CronState, Decided, DeliveryDetail,
     DeliveryRow, EffectSeq, Execution, FiringSeq, HourCount, IssuedToken, LiveSession, MessageRecorded, Opened, Page,
-    RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, StoredEffect, StoredEvent,
-    Totals, WebhookHealth, WholeFiring,
+    Pruned, RawBody, Recorded, Redelivered, Replayed, RunId, RunRecord, RunStatus, RunSummary, Space, StoredEffect,
+    StoredEvent, Totals, WebhookHealth, WholeFiring,
 };
 use crate::messages::store::{
     BeginFiring, ClaimDelivery, ClaimEffect, ClaimKey, Claimed, CloseGate, CountStore, CronStates, Decide,
     DueDeliveries, DueEffects, DueGates, EffectsOf, EndFiring, EndRun, EndSessions, EndedTarget, EndedTargets,
-    EscalateGate, GatesDue, GatesHere, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
+    EscalateGate, GatesDue, GatesHere, GiveBack, KeepAnswer, KeepDefinitions, KeepToken, LatestFirings, LatestThreads,
     ListApprovals, ListAudit, ListDeliveries, ListEvents, ListExecutions, ListFirings, ListRuns, ListSessions,
-    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron,
+    ListTokens, LiveRunOf, LoadRun, NoteTokenUse, OpenFirings, OpenGates, OpenRetry, OpenRuns, OverrideCron, Prune,
     QueueDeliveries, ReadApproval, ReadDelivery, ReadDueDeliveries, ReadDueEffects, ReadEvent, ReadFiring, ReadHours,
     ReadLines, ReadSession, ReadTotals, ReadUnsettled, RecordAudit, RecordEvent, RecordFirings, RecordMessage,
     RecordStep, RecoverDeliveries, RecoverRuns, Redeliver, ReplayEvent, ResultOf, RevokeToken, RevokedTokens,
@@ -73,6 +74,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many statements a connection keeps prepared; more than there are.
 const STATEMENTS: usize = 256;
+
+/// Bytes of a database that is written anew in a moment.
+const QUICKLY_WRITTEN: u64 = 64 * 1024 * 1024;
 
 /// Questions that may wait for a reader.
 const QUESTIONS: usize = 1_024;
@@ -243,6 +247,8 @@ impl SqliteStore {
         )
         .map_err(database)?;
         for_writing(&db, options.max_pages).map_err(database)?;
+        // Counts for a file that is empty still, and only before it gets its log.
+        db.pragma_update(None, "auto_vacuum", "incremental").map_err(database)?;
         let mode: String = db
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
             .map_err(database)?;
@@ -250,6 +256,7 @@ impl SqliteStore {
             return Err(OpenError::NoLog { path, mode });
         }
         migrate::bring_up(&mut db, &path, migrations, clock.now())?;
+        learn_to_shrink(&db, &path);
         let noted = noted::Noted::on(&db).map_err(database)?;
 
         let folder = Arc::new(folder);
@@ -398,6 +405,23 @@ fn for_writing(db: &Connection, max_pages: Option<u32>) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// Makes a file of an old version one that can give room back, which means writing it anew: only where that takes no time.
+fn learn_to_shrink(db: &Connection, path: &Path) {
+    match prune::space(db) {
+        Ok(space) if space.shrinks => {}
+        Ok(space) if space.used + space.free <= QUICKLY_WRITTEN => {
+            if let Err(error) = db.execute_batch("VACUUM") {
+                tracing::warn!(%error, "the database was not written anew; it is used as it is");
+            }
+        }
+        Ok(_) => tracing::info!(
+            database = %path.display(),
+            "the database cannot give room back to the disk; `firstlight prune --compact` mends that while the service is stopped"
+        ),
+        Err(error) => tracing::warn!(%error, "the database does not say how large it is"),
+    }
+}
+
 fn for_reading(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(PATIENCE)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -450,7 +474,7 @@ impl Store for SqliteStore {
         self.write(move |db| approvals::decide(db, &order.0))
     }
 
-    fn read_event(&self, order: ReadEvent) -> Pending<Option<(StoredEvent, RawBody)>> {
+    fn read_event(&self, order: ReadEvent) -> Pending<Option<(StoredEvent, Option<RawBody>)>> {
         self.read(move |db| events::read(db, &order.id))
     }
 
@@ -649,6 +673,14 @@ impl Store for SqliteStore {
     fn keep_answer(&self, order: KeepAnswer) -> Pending<()> {
         let at = self.clock.now();
         self.write(move |db| keys::keep_answer(db, &order, at))
+    }
+
+    fn prune(&self, order: Prune) -> Pending<Pruned> {
+        self.write(move |db| prune::prune(db, &order))
+    }
+
+    fn give_back(&self, order: GiveBack) -> Pending<Space> {
+        self.write(move |db| prune::give_back(db, order))
     }
 
     fn record_audit(&self, order: RecordAudit) -> Pending<()> {

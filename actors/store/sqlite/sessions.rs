@@ -8,17 +8,28 @@ use super::fault::Fault;
 use crate::domain::{ChatLine, ChatMessage, ChatRole, ChatSession, Page, SessionId, Source};
 use crate::messages::store::{ListSessions, ReadLines, ReadSession};
 
+/// With what was said last, and the name under which its person last said something.
 const COLUMNS: &str =
-    "seq, id, platform, channel, thread, user_id, active, message_count, created_at, last_activity_at";
+    "seq, id, platform, channel, thread, user_id, active, message_count, created_at, last_activity_at,
+    (SELECT author FROM chat_messages INDEXED BY chat_messages_of_session
+     WHERE session_seq = chat_sessions.seq AND role = 'user' ORDER BY seq DESC LIMIT 1) AS person,
+    (SELECT substr(text, 1, 200) FROM chat_messages INDEXED BY chat_messages_of_session
+     WHERE session_seq = chat_sessions.seq ORDER BY seq DESC LIMIT 1) AS last_said";
 
 /// A page, newest first, and how many go on in all.
 pub(super) fn list(db: &Connection, order: &ListSessions) -> Result<(Page<ChatSession>, u64), Fault> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM chat_sessions WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"
+        "SELECT {COLUMNS} FROM chat_sessions
+         WHERE seq < ?1 AND (?3 IS NULL OR active = 1 AND last_activity_at >= ?3)
+           AND (?4 IS NULL OR user_id = ?4) AND (?5 IS NULL OR channel = ?5)
+         ORDER BY seq DESC LIMIT ?2"
     ))?;
     let mut found = statement.query(params![
         order.before.unwrap_or(i64::MAX),
-        rows(order.limit.saturating_add(1))
+        rows(order.limit.saturating_add(1)),
+        order.live_only.then(|| millis(order.live_since)),
+        order.user,
+        order.channel,
     ])?;
     let mut sessions = Vec::new();
     while let Some(row) = found.next()? {
@@ -56,8 +67,10 @@ pub(super) fn lines(db: &Connection, order: &ReadLines) -> Result<Vec<ChatMessag
         return Ok(Vec::new());
     };
     let mut statement = db.prepare_cached(
-        "SELECT seq, role, author, text, created_at FROM chat_messages INDEXED BY chat_messages_of_session
-         WHERE session_seq = ?1 AND seq > ?2 AND created_at > ?3 ORDER BY seq LIMIT ?4",
+        "SELECT line.seq, role, author, text, created_at, events.id AS event, events.run_id AS run
+         FROM chat_messages AS line INDEXED BY chat_messages_of_session
+         LEFT JOIN events ON events.id = line.message_id
+         WHERE session_seq = ?1 AND line.seq > ?2 AND created_at > ?3 ORDER BY line.seq LIMIT ?4",
     )?;
     let mut found = statement.query(params![
         session,
@@ -75,6 +88,8 @@ pub(super) fn lines(db: &Connection, order: &ReadLines) -> Result<Vec<ChatMessag
                 text: get(row, "text")?,
                 at: time(get(row, "created_at")?)?,
             },
+            event: get::<Option<String>>(row, "event")?.map(|id| id.parse()).transpose()?,
+            run: get::<Option<String>>(row, "run")?.map(|id| id.parse()).transpose()?,
         });
     }
     Ok(lines)
@@ -89,6 +104,8 @@ fn stored(row: &Row<'_>, live_since: DateTime<Utc>) -> Result<ChatSession, Fault
         channel: get(row, "channel")?,
         thread: get(row, "thread")?,
         user: get(row, "user_id")?,
+        person: get(row, "person")?,
+        last_said: get(row, "last_said")?,
         live: get::<bool>(row, "active")? && last_activity_at >= live_since,
         message_count: count(get(row, "message_count")?),
         created_at: time(get(row, "created_at")?)?,

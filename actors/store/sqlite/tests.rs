@@ -14,6 +14,7 @@ use super::migrate::{MIGRATIONS, Migration};
 use super::*;
 use crate::clock::Clock;
 use crate::domain::*;
+use crate::messages::store::Settlement;
 use crate::store::suite::Ground;
 
 /// A clock that stands still.
@@ -375,6 +376,143 @@ async fn the_file_is_durable_and_its_owners_alone() {
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }
+}
+
+/// Events that are over, each with a body of so many bytes.
+async fn has_had(store: &SqliteStore, events: usize, size: usize) {
+    let recorded: Vec<_> = (0..events)
+        .map(|n| store.record_event(event(&format!("d-{n}"), size)))
+        .collect();
+    for recorded in join_all(recorded).await {
+        let Ok(Recorded::Fresh(event)) = recorded else {
+            panic!("{recorded:?}")
+        };
+        let order = Settlement {
+            event,
+            outcome: "ignored".into(),
+            quarantined: false,
+            open: None,
+            decide: None,
+            lapse: None,
+            effects: Vec::new(),
+            otherwise: Vec::new(),
+            at: Still.now(),
+        };
+        store.settle_events(SettleEvents(vec![order])).await.expect("settled");
+    }
+}
+
+fn all_old(what: Prunable, after: i64, most: usize) -> Prune {
+    Prune {
+        what,
+        before: Still.now() + chrono::TimeDelta::days(1),
+        after,
+        most,
+    }
+}
+
+#[actix::test]
+async fn what_is_pruned_is_given_back_to_the_disk_a_little_at_a_time() {
+    let folder = ground();
+    let store = folder.opens();
+    has_had(&store, 60, 100_000).await;
+    let full = store.give_back(GiveBack { most_pages: 0 }).await.expect("asked");
+    assert!(full.shrinks && full.used > 6_000_000 && full.free < 100_000, "{full:?}");
+    // A step holds the writer for no more than some bodies.
+    let first = store.prune(all_old(Prunable::Payloads, 0, 200)).await.expect("pruned");
+    assert!(
+        first.removed == 21 && first.next == Some(21),
+        "2 MiB and what goes over: {first:?}"
+    );
+    let mut next = first.next;
+    while let Some(after) = next {
+        next = store
+            .prune(all_old(Prunable::Payloads, after, 200))
+            .await
+            .expect("pruned")
+            .next;
+    }
+    let pruned = store.give_back(GiveBack { most_pages: 0 }).await.expect("asked");
+    assert!(pruned.used < 500_000 && pruned.free > 5_500_000, "{pruned:?}");
+    let some = store.give_back(GiveBack { most_pages: 100 }).await.expect("asked");
+    assert_eq!(pruned.free - some.free, 100 * 4_096);
+    let all = store.give_back(GiveBack { most_pages: u32::MAX }).await.expect("asked");
+    assert!(all.free == 0 && all.used <= pruned.used, "{all:?}");
+    drop(store);
+    let size = std::fs::metadata(folder.file()).expect("there").len();
+    assert!(size < 500_000, "{size}");
+}
+
+#[actix::test]
+async fn a_file_of_an_old_version_learns_to_give_room_back() {
+    let folder = ground();
+    let store = folder.opens();
+    has_had(&store, 3, 100_000).await;
+    drop(store);
+    let made_old = || {
+        let db = folder.looks_inside();
+        db.execute_batch("PRAGMA auto_vacuum = none; VACUUM;")
+            .expect("written anew");
+        prune::space(&db).expect("asked")
+    };
+    assert!(!made_old().shrinks);
+    // A small one by itself, one of any size by `firstlight prune --compact`.
+    let store = folder.opens();
+    let space = store.give_back(GiveBack { most_pages: 0 }).await.expect("asked");
+    assert!(space.shrinks);
+    drop(store);
+    let old = made_old();
+    let (before, after) = compact(&folder.file()).expect("it is written anew");
+    assert!(
+        before == old.used + old.free && after <= before + 4_096,
+        "{before} {after}"
+    );
+    assert!(prune::space(&folder.looks_inside()).expect("asked").shrinks);
+    let store = folder.opens();
+    assert!(
+        store
+            .read_event(ReadEvent { id: "d-2".into() })
+            .await
+            .expect("read")
+            .is_some()
+    );
+}
+
+#[actix::test]
+async fn what_would_go_is_counted_beside_the_service_and_the_audit_log_stays_whole() {
+    let folder = ground();
+    let store = folder.opens();
+    has_had(&store, 5, 10).await;
+    for n in 0..3 {
+        let line = RecordAudit {
+            who: "ann".into(),
+            from: "127.0.0.1".into(),
+            action: "login".into(),
+            target: n.to_string(),
+            result: "ok".into(),
+            at: Still.now(),
+        };
+        store.record_audit(line).await.expect("written");
+    }
+    let now = Still.now();
+    let tomorrow = now + chrono::TimeDelta::days(1);
+    let kinds: Vec<_> = Prunable::ALL.iter().map(|what| (*what, tomorrow)).collect();
+    let counted = prunable(&folder.file(), &kinds).expect("counted");
+    for (what, n) in &counted {
+        let expected = match what {
+            Prunable::Events => 4,
+            Prunable::Payloads => 5,
+            _ => 0,
+        };
+        assert_eq!(*n, expected, "{what}");
+    }
+    let counted = prunable(&folder.file(), &[(Prunable::Events, now)]).expect("counted");
+    assert_eq!(counted, [(Prunable::Events, 0)]);
+    for what in Prunable::ALL {
+        store.prune(all_old(*what, 0, 100)).await.expect("pruned");
+    }
+    let proof = verify_audit(&folder.file()).expect("read");
+    assert!(matches!(proof, Proof::Whole { rows: 3, .. }), "{proof:?}");
 }
 
 /// The version that the program knows.

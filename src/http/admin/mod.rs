@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::doors::Desk;
+pub(crate) use self::doors::{Desk, Station};
 use super::problem::Problem;
 
 /// Rows of a page unless the caller asks for fewer or more.

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data};
 use actors::domain::{DeliveryId, EventEnvelope, EventType, RuleCheck, Ruling, Source};
-use actors::messages::dispatch::TryRoute;
+use actors::messages::dispatch::{Rehearsed, TryRoute};
 use actors::messages::github::{Judged, TryDelivery};
 use actors::messages::store::ReadEvent;
 use serde::Deserialize;
@@ -44,17 +44,58 @@ pub(crate) async fn rehearse(
 ) -> Result<HttpResponse, Problem> {
     let wish: Wish =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
-    let case = match &wish.id {
+    let verdict = match &wish.id {
         Some(_) if wish.payload.is_some() => {
             return Err(Problem::bad_request(
                 "id and payload exclude each other; give one of them",
             ));
         }
-        Some(id) => stored(id, &doors).await?,
-        None => pasted(&wish, &shared)?,
+        Some(id) => of_stored(id, &doors).await?,
+        None => judge(pasted(&wish, &shared)?, &doors).await?,
     };
+    let mut answer = json!({
+        "checks": verdict.checks, "filtered": verdict.filtered, "envelope": verdict.envelope, "routing": [], "admission": [],
+        "outcome": verdict.filtered.as_ref().map(|reason| format!("filtered: {reason}")), "workflow": null, "starts": false,
+        "liveRun": null, "says": [],
+    });
+    if let Some(rehearsed) = verdict.rehearsed
+        && let (Value::Object(answer), Value::Object(rehearsed)) = (&mut answer, json!(rehearsed))
+    {
+        answer.extend(rehearsed);
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// What would become of a payload or an event.
+pub(crate) struct Verdict {
+    /// What each check of the webhook's contract says.
+    pub(crate) checks: Vec<RuleCheck>,
+    /// Why nothing would be recorded.
+    pub(crate) filtered: Option<String>,
+    /// What would be recorded.
+    pub(crate) envelope: Option<EventEnvelope>,
+    /// What routing and admission would make of that.
+    pub(crate) rehearsed: Option<Rehearsed>,
+}
+
+/// Looks at a payload as if GitHub had just sent it. `event` is what `X-GitHub-Event` would say.
+pub(crate) async fn of_payload(
+    event: &str,
+    json: String,
+    shared: &HttpShared,
+    doors: &HttpDoors,
+) -> Result<Verdict, Problem> {
+    judge(delivered(event, fresh(shared), json), doors).await
+}
+
+/// Looks at a stored event as if it came in now.
+pub(crate) async fn of_stored(id: &str, doors: &HttpDoors) -> Result<Verdict, Problem> {
+    judge(stored(id, doors).await?, doors).await
+}
+
+async fn judge(case: Case, doors: &HttpDoors) -> Result<Verdict, Problem> {
     let mut checks = case.before;
-    let judged = match case.delivery {
+    let (envelope, filtered) = match case.delivery {
         Some(delivery) => {
             let judged: Judged = doors.desk.try_delivery.send(delivery).await?;
             checks.extend(judged.checks);
@@ -62,7 +103,6 @@ pub(crate) async fn rehearse(
         }
         None => (case.envelope, None),
     };
-    let (envelope, filtered) = judged;
     checks.push(match &case.seen {
         None => RuleCheck::new("duplicate", Ruling::Skipped, "it is the stored event itself"),
         Some(id) => {
@@ -79,21 +119,21 @@ pub(crate) async fn rehearse(
             RuleCheck::on("duplicate", !seen, words)
         }
     });
-    let mut answer = json!({
-        "checks": checks, "filtered": filtered, "envelope": envelope, "routing": [], "admission": [],
-        "outcome": filtered.as_ref().map(|reason| format!("filtered: {reason}")), "workflow": null, "starts": false,
-        "liveRun": null, "says": [],
-    });
-    if let Some(envelope) = envelope {
-        let order = TryRoute {
-            envelope: Box::new(envelope),
-        };
-        let rehearsed = doors.desk.rehearse.send(order).await??;
-        if let (Value::Object(answer), Value::Object(rehearsed)) = (&mut answer, json!(rehearsed)) {
-            answer.extend(rehearsed);
+    let rehearsed = match &envelope {
+        Some(envelope) => {
+            let order = TryRoute {
+                envelope: Box::new(envelope.clone()),
+            };
+            Some(doors.desk.rehearse.send(order).await??)
         }
-    }
-    Ok(HttpResponse::Ok().json(answer))
+        None => None,
+    };
+    Ok(Verdict {
+        checks,
+        filtered,
+        envelope,
+        rehearsed,
+    })
 }
 
 /// What is rehearsed.
@@ -137,14 +177,18 @@ fn pasted(wish: &Wish, shared: &HttpShared) -> Result<Case, Problem> {
         .unwrap_or_default();
     let delivery = match header("x-github-delivery").map(str::parse) {
         Some(Ok(id)) => id,
-        _ => shared
-            .clock
-            .fresh_id()
-            .to_string()
-            .parse::<DeliveryId>()
-            .expect("a UUID is visible text"),
+        _ => fresh(shared),
     };
-    Ok(Case {
+    Ok(delivered(event, delivery, json))
+}
+
+fn fresh(shared: &HttpShared) -> DeliveryId {
+    let id = shared.clock.fresh_id().to_string();
+    id.parse().expect("a UUID is visible text")
+}
+
+fn delivered(event: &str, delivery: DeliveryId, json: String) -> Case {
+    Case {
         before: unsigned(json.len()),
         delivery: Some(TryDelivery {
             event: event.to_owned(),
@@ -153,7 +197,7 @@ fn pasted(wish: &Wish, shared: &HttpShared) -> Result<Case, Problem> {
         }),
         envelope: None,
         seen: Some(delivery),
-    })
+    }
 }
 
 async fn stored(id: &str, doors: &HttpDoors) -> Result<Case, Problem> {
@@ -172,6 +216,12 @@ async fn stored(id: &str, doors: &HttpDoors) -> Result<Case, Problem> {
             seen: None,
         });
     }
+    let raw = raw.ok_or_else(|| {
+        Problem::new(
+            actix_web::http::StatusCode::CONFLICT,
+            "the payload of this event is not kept any more (retention.payloads); paste one instead",
+        )
+    })?;
     let json = raw.payload().map_err(|error| {
         Problem::new(
             actix_web::http::StatusCode::CONFLICT,
@@ -191,7 +241,7 @@ async fn stored(id: &str, doors: &HttpDoors) -> Result<Case, Problem> {
 }
 
 /// The event's name in the header that it came with; the header itself is not kept.
-fn header_of(kind: EventType) -> &'static str {
+pub(crate) fn header_of(kind: EventType) -> &'static str {
     use EventType as T;
     match kind {
         T::IssueOpened | T::IssueReopened | T::IssueClosed => "issues",

@@ -10,7 +10,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{PAGE_LIMIT, cursor, instant, page_size};
+use super::{PAGE_LIMIT, cursor, instant, page_size, words};
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 use crate::http::sse;
@@ -23,6 +23,9 @@ const LOOK: usize = 1_024;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
+    live: Option<String>,
+    user: Option<String>,
+    channel: Option<String>,
     before: Option<String>,
     limit: Option<String>,
 }
@@ -30,6 +33,13 @@ pub(crate) struct ListQuery {
 impl ListQuery {
     fn order(&self, shared: &HttpShared) -> Result<ListSessions, Problem> {
         Ok(ListSessions {
+            live_only: match self.live.as_deref() {
+                None | Some("" | "false") => false,
+                Some("true") => true,
+                Some(_) => return Err(Problem::bad_request("live must be true or false")),
+            },
+            user: words("user", self.user.as_ref())?,
+            channel: words("channel", self.channel.as_ref())?,
             live_since: live_since(shared),
             before: cursor(self.before.as_ref())?,
             limit: page_size(self.limit.as_ref(), PAGE_LIMIT)?,
@@ -37,12 +47,12 @@ impl ListQuery {
     }
 }
 
-/// `?before&limit` → `{sessions, liveCount, next}`, newest first.
+/// `?live&user&channel&before&limit` → `{sessions, liveCount, next}`, newest first; `live=true` for those that go on.
 #[utoipa::path(
     get,
     path = "/admin/api/sessions",
     tag = "sessions",
-    params(("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
+    params(("live" = Option<String>, Query), ("user" = Option<String>, Query), ("channel" = Option<String>, Query), ("before" = Option<String>, Query), ("limit" = Option<String>, Query)),
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(crate) async fn list(
@@ -82,7 +92,7 @@ pub(crate) struct SinceQuery {
     since: Option<String>,
 }
 
-/// `?since` → `{messages: [{seq, role, author, text, at}], next}`, oldest first. `since` is the `seq` of a line, or an
+/// `?since` → `{messages: [{seq, role, author, text, at, event?, run?}], next}`, oldest first. `since` is the `seq` of a line, or an
 /// instant; only what was said after it is shown. `next` is the place to go on behind where there is more.
 #[utoipa::path(
     get,
@@ -302,7 +312,7 @@ impl Changed {
     }
 }
 
-fn live_since(shared: &HttpShared) -> DateTime<Utc> {
+pub(crate) fn live_since(shared: &HttpShared) -> DateTime<Utc> {
     shared.clock.now() - ChatSession::IDLE
 }
 

@@ -8,24 +8,36 @@ use url::Url;
 /// What the cookie of a session is called, without a prefix.
 pub(super) const SESSION: &str = "firstlight_session";
 
-/// Where browsers meet us: the public URL, if one is set.
+/// Where browsers meet us.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Home<'a>(Option<&'a Url>);
+pub(crate) struct Home<'a> {
+    /// The path in front of all of ours, without its final slash; empty where there is none.
+    base: &'a str,
+    /// Whether browsers reach us by https alone.
+    secure: bool,
+}
 
 impl<'a> Home<'a> {
     /// At this public URL.
-    pub(crate) fn at(public: Option<&'a Url>) -> Self {
-        Self(public)
+    pub(crate) fn at(public: &'a Url) -> Self {
+        Self {
+            base: public.path().trim_end_matches('/'),
+            secure: public.scheme() == "https",
+        }
+    }
+
+    /// Where no public URL is set: at the root of a host, by https if a proxy of ours says so.
+    pub(crate) fn unnamed(secure: bool) -> Self {
+        Self { base: "", secure }
     }
 
     /// The path in front of all of ours, without its final slash; empty where there is none.
     pub(super) fn base(&self) -> &str {
-        self.0.map_or("", |url| url.path().trim_end_matches('/'))
+        self.base
     }
 
-    /// Whether browsers reach us by https alone.
     fn secure(&self) -> bool {
-        self.0.is_some_and(|url| url.scheme() == "https")
+        self.secure
     }
 
     /// With the prefix that makes browsers refuse it from anybody but this host, where that is possible: it needs https, and
@@ -91,8 +103,10 @@ mod tests {
         ];
         for (url, expected) in table {
             let url: Option<Url> = url.map(|url| url.parse().expect("a URL"));
-            let home = Home(url.as_ref());
+            let home = url.as_ref().map_or(Home::unnamed(false), Home::at);
             assert_eq!(home.cookie(SESSION, "v".into(), 60).to_string(), expected);
         }
+        let named = Home::at(&"https://bot.example.com".parse().expect("a URL")).cookie(SESSION, "v".into(), 60);
+        assert_eq!(Home::unnamed(true).cookie(SESSION, "v".into(), 60), named);
     }
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{HttpMessage, HttpRequest, ResponseError};
@@ -40,6 +40,7 @@ pub use self::tokens::{Claims, Tokens};
 use self::witness::Floods;
 pub(crate) use self::witness::{about, told, witness};
 use super::problem::Problem;
+use super::proxies::asked_host;
 use super::server::{HttpDoors, HttpShared};
 use crate::tools::Scope;
 
@@ -256,7 +257,7 @@ pub(crate) struct Caller {
     /// When they have to sign in again.
     pub(crate) expires: DateTime<Utc>,
     /// Of their token; empty in one that names none.
-    id: String,
+    pub(crate) id: String,
     /// Whether a browser sent it by itself.
     by_cookie: bool,
 }
@@ -314,8 +315,12 @@ fn may(caller: &Caller, request: &HttpRequest, shared: &HttpShared) -> Result<()
         return Ok(());
     }
     if caller.by_cookie {
-        csrf::judge(sent(request), shared.public_url.as_ref(), &csrf_token(shared, caller))
-            .map_err(|foreign| Problem::new(StatusCode::FORBIDDEN, foreign.to_string()))?;
+        csrf::judge(
+            sent(request, shared),
+            shared.public_url.as_ref(),
+            &csrf_token(shared, caller),
+        )
+        .map_err(|foreign| Problem::new(StatusCode::FORBIDDEN, foreign.to_string()))?;
     }
     // What a tool may do is decided tool by tool; everywhere else a request that is no look changes something.
     let path = request.path();
@@ -340,7 +345,7 @@ pub(crate) fn session_of(request: &HttpRequest) -> Option<Caller> {
     let (claims, by_cookie) = match bearer(request) {
         Some(token) => (shared.admin.verify(token, now)?, false),
         None => {
-            let offered = shared.home().offered(request, cookies::SESSION);
+            let offered = shared.home(request).offered(request, cookies::SESSION);
             // One that cannot be revoked is no session.
             let session = |token: &String| shared.admin.verify(token, now).filter(|claims| !claims.id.is_empty());
             (offered.iter().find_map(session)?, true)
@@ -362,7 +367,7 @@ pub(crate) fn csrf_token(shared: &HttpShared, caller: &Caller) -> String {
     shared.admin.tokens.csrf(&caller.id)
 }
 
-fn sent(request: &HttpRequest) -> Sent<'_> {
+fn sent<'a>(request: &'a HttpRequest, shared: &HttpShared) -> Sent<'a> {
     let header = |name: HeaderName| {
         request
             .headers()
@@ -372,7 +377,7 @@ fn sent(request: &HttpRequest) -> Sent<'_> {
     Sent {
         site: header(HeaderName::from_static("sec-fetch-site")),
         origin: header(ORIGIN),
-        host: header(HOST),
+        host: asked_host(request, &shared.trusted),
         token: header(HeaderName::from_static("x-csrf-token")),
     }
 }

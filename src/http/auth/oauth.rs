@@ -140,12 +140,13 @@ pub(crate) struct Wish {
     responses((status = 302, description = "to the provider, or back to the dashboard"), (status = 404, description = "not configured")),
 )]
 pub(crate) async fn to_github(
+    request: HttpRequest,
     wish: Result<Query<Wish>, actix_web::Error>,
     shared: Data<HttpShared>,
 ) -> Result<HttpResponse, Problem> {
     let app = shared.sign_in.github.as_ref().ok_or_else(unconfigured)?;
     let scopes: &[&str] = if app.allowed == EVERYBODY { &[] } else { &["read:org"] };
-    set_off(Provider::Github, app, scopes, wish, &shared)
+    set_off(Provider::Github, app, scopes, &request, wish, &shared)
 }
 
 /// `GET …/oauth/slack/authorize?next`: to Slack, and afterwards to a page below `/admin/`. 404 where it is not configured.
@@ -157,11 +158,12 @@ pub(crate) async fn to_github(
     responses((status = 302, description = "to the provider, or back to the dashboard"), (status = 404, description = "not configured")),
 )]
 pub(crate) async fn to_slack(
+    request: HttpRequest,
     wish: Result<Query<Wish>, actix_web::Error>,
     shared: Data<HttpShared>,
 ) -> Result<HttpResponse, Problem> {
     let app = shared.sign_in.slack.as_ref().ok_or_else(unconfigured)?;
-    set_off(Provider::Slack, app, &["openid", "profile"], wish, &shared)
+    set_off(Provider::Slack, app, &["openid", "profile"], &request, wish, &shared)
 }
 
 /// What comes back in the query.
@@ -217,6 +219,7 @@ fn set_off(
     provider: Provider,
     app: &OAuthApp,
     scopes: &[&str],
+    request: &HttpRequest,
     wish: Result<Query<Wish>, actix_web::Error>,
     shared: &HttpShared,
 ) -> Result<HttpResponse, Problem> {
@@ -238,7 +241,9 @@ fn set_off(
         until: shared.clock.now() + TimeDelta::minutes(WAY_MINUTES),
     };
     let sealed = shared.admin.tokens.seal(WAY, &way);
-    let cookie = shared.home().cookie(&provider.cookie(), sealed, WAY_MINUTES * 60);
+    let cookie = shared
+        .home(request)
+        .cookie(&provider.cookie(), sealed, WAY_MINUTES * 60);
     Ok(leave_for(url.as_str(), [cookie]))
 }
 
@@ -254,7 +259,7 @@ async fn arrive(
     let from = client_address(request, &shared.trusted);
     // A query that is no query has no state.
     let back = back.map(Query::into_inner).unwrap_or_default();
-    let home = shared.home();
+    let home = shared.home(request);
     let forget = home.forget(&provider.cookie());
     let came = async {
         let way = way_of(provider, request, &back, shared)?;
@@ -321,7 +326,7 @@ fn way_of(provider: Provider, request: &HttpRequest, back: &Back, shared: &HttpS
         (same && way.provider == provider && way.until > now).then_some(way)
     };
     let way = shared
-        .home()
+        .home(request)
         .offered(request, &provider.cookie())
         .iter()
         .find_map(ours)

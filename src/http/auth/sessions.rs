@@ -65,7 +65,7 @@ pub(crate) async fn login(
             .ok_or_else(|| Problem::bad_request("session must be true or false"))?,
     };
     if session {
-        csrf::may_sign_in(sent(&request), shared.public_url.as_ref())
+        csrf::may_sign_in(sent(&request, &shared), shared.public_url.as_ref())
             .map_err(|foreign| Problem::new(StatusCode::FORBIDDEN, foreign.to_string()))?;
     }
     if !admin.opens(offered.expose()) {
@@ -82,7 +82,7 @@ pub(crate) async fn login(
     answer.insert_header((CACHE_CONTROL, "no-store"));
     Ok(if session {
         answer
-            .cookie(shared.home().cookie(SESSION, token, super::SESSION_SECONDS))
+            .cookie(shared.home(&request).cookie(SESSION, token, super::SESSION_SECONDS))
             .json(json!({ "session": true }))
     } else {
         answer.json(json!({ "token": token }))
@@ -127,7 +127,7 @@ pub(crate) async fn logout(
         doors.revoke_token.send(order).await??;
     }
     Ok(HttpResponse::Ok()
-        .cookie(shared.home().forget(SESSION))
+        .cookie(shared.home(&request).forget(SESSION))
         .json(json!({ "session": false })))
 }
 

@@ -17,7 +17,7 @@ use crate::http::problem::Problem;
 const PAGE: usize = 50;
 
 /// Bytes of a raw payload that a page shows; the API gives out the whole of it.
-const SHOWN: usize = 256 * 1024;
+const SHOWN: usize = 128 * 1024;
 
 /// Bytes of what was written that a page shows.
 const BODY: usize = 64 * 1024;
@@ -125,9 +125,10 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
         event: Some(id.clone()),
     };
     let effects = visit.doors.effects_of.send(order).await??;
-    let raw = raw.payload().ok().map(|raw| {
+    let kept = raw.is_some();
+    let raw = raw.and_then(|raw| raw.payload().ok()).map(|raw| {
         let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
-        parts::json(&value)
+        parts::json(&without_long_texts(value))
     });
     // A body may be a megabyte long, and is shown once.
     let mut short = event.envelope.clone();
@@ -152,6 +153,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
     }
     let title = format!("{} · {}", event.envelope.kind, event.envelope.sender);
     let replay = html! {
+        a.button href=(visit.url(&format!("/admin/playground?id={}#verdict", path_part(&id)))) { "Try it in the playground" }
         @if visit.may_change() {
             @if event.state == EventState::Quarantined {
                 (parts::act(&Act {
@@ -201,7 +203,11 @@ pub(crate) async fn one(visit: Visit, id: Path<String>) -> Result<Sheet, Problem
                             p.quiet.small { "The first " (parts::size(shown.len() as u64)) " of " (parts::size(raw.len() as u64)) "." }
                         }
                     }
-                    None => p.quiet { "The stored payload cannot be shown; the log of the service says why." }
+                    None => @if kept {
+                        p.quiet { "The stored payload cannot be shown; the log of the service says why." }
+                    } @else {
+                        p.quiet { "It is not kept any more: what comes in is removed after a time (retention.payloads)." }
+                    }
                 }
             }))
         }
@@ -284,6 +290,23 @@ pub(super) fn rulings<'a>(said: impl IntoIterator<Item = &'a RuleCheck>) -> Mark
         }
     });
     parts::table("Rules", &["Rule", "Verdict", "Because"], rows)
+}
+
+/// JSON in which texts of more than [`LINE`] bytes are cut: browsers take seconds for a line of a megabyte.
+fn without_long_texts(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LINE => Value::String(format!(
+            "{}… ({} in all)",
+            cut(&text, LINE),
+            parts::size(text.len() as u64)
+        )),
+        Value::Array(items) => items.into_iter().map(without_long_texts).collect(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, value)| (key, without_long_texts(value)))
+            .collect(),
+        other => other,
+    }
 }
 
 /// Where answers go, in words.

@@ -1,18 +1,16 @@
-//! What every page stands in: who looks, head, navigation, policy of content, and failures as pages. Knows no page.
+//! What every page stands in: who looks, head, navigation, and failures as pages. Knows no page.
 
 use std::rc::Rc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::guard::GuardContext;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
-};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, LOCATION};
 use actix_web::middleware::Next;
-use actix_web::web::Data;
+use actix_web::web::{Data, Query};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder};
-use actors::domain::{ApprovalFilter, ApprovalStatus};
+use actors::domain::{ApprovalFilter, ApprovalStatus, RunId};
 use actors::messages::store::ListApprovals;
 use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
@@ -22,10 +20,7 @@ use super::{assets, parts};
 use crate::http::auth;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
-
-/// Nothing but our own files, no script or style in the page, in nobody's frame.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-     font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+use crate::tools::Scope;
 
 /// The cookie in which the module keeps which theme was chosen, so that the first paint is right.
 const THEME: &str = "firstlight_theme";
@@ -40,6 +35,10 @@ pub(crate) struct Viewer {
     pub(crate) who: String,
     /// Whether changes are allowed; the API is the judge of it, the page only leaves out what would be refused.
     pub(crate) may_change: bool,
+    /// Whether tokens may be made and taken back.
+    pub(crate) may_rule: bool,
+    /// Of the token or the session.
+    pub(crate) token: String,
     /// What a change has to bring along where the browser does not say where it comes from.
     pub(crate) csrf: String,
 }
@@ -48,7 +47,9 @@ pub(crate) struct Viewer {
 pub(super) fn viewer(request: &HttpRequest, shared: &HttpShared) -> Option<Viewer> {
     let caller = auth::session_of(request)?;
     Some(Viewer {
-        may_change: caller.scope != crate::tools::Scope::Read,
+        may_change: caller.scope != Scope::Read,
+        may_rule: caller.scope == Scope::Admin,
+        token: caller.id.clone(),
         csrf: auth::csrf_token(shared, &caller),
         who: caller.who,
     })
@@ -61,11 +62,15 @@ pub(crate) enum Section {
     Approvals,
     Runs,
     Events,
+    Chats,
     Workflows,
+    Playground,
     Crons,
     Deliveries,
     Webhooks,
     Notifications,
+    Actors,
+    Settings,
     Audit,
     /// A page that is in no part: the navigation marks none.
     Elsewhere,
@@ -121,11 +126,25 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
                 icon: "M11 3 5 11.5h5L9 17l6-8.5h-5Z",
             },
             Entry {
+                section: Section::Chats,
+                name: "Conversations",
+                path: "/admin/chats",
+                key: 't',
+                icon: "M3.5 4.5h13v9H9L5.5 16.5v-3h-2ZM7 8h6M7 10.5h4",
+            },
+            Entry {
                 section: Section::Workflows,
                 name: "Workflows",
                 path: "/admin/workflows",
                 key: 'w',
                 icon: "M3.5 4h5v4h-5ZM11.5 12h5v4h-5ZM6 8v6h5.5",
+            },
+            Entry {
+                section: Section::Playground,
+                name: "Playground",
+                path: "/admin/playground",
+                key: 'p',
+                icon: "M8 3h4M9 3v5l-4.5 7.5a1 1 0 0 0 .9 1.5h9.2a1 1 0 0 0 .9-1.5L11 8V3M7 12h6",
             },
         ],
     ),
@@ -167,13 +186,29 @@ pub(super) const SECTIONS: &[(&str, &[Entry])] = &[
     ),
     (
         "The house",
-        &[Entry {
-            section: Section::Audit,
-            name: "Audit",
-            path: "/admin/audit",
-            key: 'u',
-            icon: "M5 3h7l3 3v11H5ZM7.5 9h5M7.5 12h5",
-        }],
+        &[
+            Entry {
+                section: Section::Actors,
+                name: "Actors",
+                path: "/admin/actors",
+                key: 'm',
+                icon: "M10 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM4.5 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM15.5 13a2 2 0 1 1 0 4 2 2 0 0 1 0-4ZM9 7l-3.4 6M11 7l3.4 6M6.5 15h7",
+            },
+            Entry {
+                section: Section::Settings,
+                name: "Settings",
+                path: "/admin/settings",
+                key: 's',
+                icon: "M3 6h7M14 6h3M12 4v4M3 14h3M10 14h7M8 12v4",
+            },
+            Entry {
+                section: Section::Audit,
+                name: "Audit",
+                path: "/admin/audit",
+                key: 'u',
+                icon: "M5 3h7l3 3v11H5ZM7.5 9h5M7.5 12h5",
+            },
+        ],
     ),
 ];
 
@@ -194,7 +229,7 @@ pub(crate) struct Frame {
 impl Frame {
     fn of(request: &HttpRequest, shared: &HttpShared) -> Self {
         Self {
-            base: base(shared).into(),
+            base: shared.base().into(),
             here: request
                 .uri()
                 .path_and_query()
@@ -210,14 +245,6 @@ impl Frame {
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
-}
-
-/// The base path under which people reach this server; empty at the root of a host. Never ends with a slash.
-fn base(shared: &HttpShared) -> &str {
-    shared
-        .public_url
-        .as_ref()
-        .map_or("", |url| url.path().trim_end_matches('/'))
 }
 
 fn chosen_theme(request: &HttpRequest) -> Option<&'static str> {
@@ -245,6 +272,11 @@ impl Visit {
     /// Whether whoever looks may change anything.
     pub(crate) fn may_change(&self) -> bool {
         self.frame.viewer.as_ref().is_some_and(|viewer| viewer.may_change)
+    }
+
+    /// Who looks; pages behind the guard always know.
+    pub(crate) fn viewer(&self) -> Option<&Viewer> {
+        self.frame.viewer.as_ref()
     }
 
     /// Path and query of this page, without the base.
@@ -328,13 +360,6 @@ impl Sheet {
     fn respond(self) -> HttpResponse {
         HttpResponse::build(self.status)
             .content_type("text/html; charset=utf-8")
-            .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .insert_header((X_FRAME_OPTIONS, "DENY"))
-            .insert_header((REFERRER_POLICY, "same-origin"))
-            .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-            // What was true a moment ago, and for whoever was signed in.
-            .insert_header((CACHE_CONTROL, "no-store"))
             .body(self.render().into_string())
     }
 
@@ -505,7 +530,7 @@ pub(crate) async fn guard(
             .uri()
             .path_and_query()
             .map_or("/admin/", |wanted| wanted.as_str());
-        let mut target = format!("{}/admin/login", base(&shared));
+        let mut target = format!("{}/admin/login", shared.base());
         if wanted != "/admin" && wanted != "/admin/" {
             let next: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
             target = format!("{target}?next={next}");
@@ -529,7 +554,27 @@ pub(crate) async fn guard(
 /// `/admin` → `/admin/`.
 pub(crate) async fn home(shared: Data<HttpShared>) -> HttpResponse {
     HttpResponse::PermanentRedirect()
-        .insert_header((LOCATION, format!("{}/admin/", base(&shared))))
+        .insert_header((LOCATION, format!("{}/admin/", shared.base())))
+        .finish()
+}
+
+/// What a link in a message asks for.
+#[derive(serde::Deserialize)]
+pub(crate) struct Linked {
+    run: RunId,
+}
+
+/// Whether a request came by such a link.
+pub(crate) fn is_linked(request: &GuardContext<'_>) -> bool {
+    let query = request.head().uri.query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("run="))
+}
+
+/// `/admin/?run=<id>`, as messages in a chat have it → the page of that run.
+pub(crate) async fn linked(shared: Data<HttpShared>, asked: Result<Query<Linked>, actix_web::Error>) -> HttpResponse {
+    let run = asked.map(|asked| format!("runs/{}", asked.run)).unwrap_or_default();
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, format!("{}/admin/{run}", shared.base())))
         .finish()
 }
 

@@ -5,13 +5,26 @@ use maud::{Markup, html};
 
 use super::parts::Tone;
 
-const BOX_W: f64 = 186.0;
-const BOX_H: f64 = 56.0;
-const GAP_X: f64 = 44.0;
-const GAP_Y: f64 = 20.0;
+/// How large boxes are, and how far apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) wide: f64,
+    pub(super) tall: f64,
+    pub(super) gap_x: f64,
+    pub(super) gap_y: f64,
+}
+
+const PHASES: Sizes = Sizes {
+    wide: 186.0,
+    tall: 56.0,
+    gap_x: 44.0,
+    gap_y: 20.0,
+};
+
 /// How much of a column an arrow takes that passes through it.
 const PASS_H: f64 = 8.0;
 const EDGE: f64 = 6.0;
+const TIP: f64 = 7.0;
 
 /// Sweeps over the columns that untangle the arrows; more change nothing in pictures of this size.
 const SWEEPS: usize = 6;
@@ -37,7 +50,7 @@ struct Item {
 
 /// The picture. `look` says how each box looks.
 pub(super) fn draw(title: &str, diagram: &Diagram, look: impl Fn(&DiagramNode) -> Look) -> Markup {
-    let plan = Plan::of(diagram);
+    let (plan, rules) = planned(diagram);
     let (width, height) = (plan.width, plan.height);
     // Beyond so many columns a picture is not made smaller to fit; it is scrolled.
     let wide = match diagram.nodes.iter().map(|node| node.column).max() {
@@ -50,15 +63,16 @@ pub(super) fn draw(title: &str, diagram: &Diagram, look: impl Fn(&DiagramNode) -
         div.graph data-scroll="" data-wide=[wide] tabindex="0" role="region" aria-label=(title) {
             svg role="group" aria-label=(in_words(title, diagram)) width=(width) height=(height)
                 viewBox={ "0 0 " (width) " " (height) } {
-                @for arrow in &plan.arrows {
-                    g.arrow data-rule=(arrow.rule) {
-                        @if arrow.rule != TriggerRule::AllSuccess { title { (rule(arrow.rule)) } }
+                @for (rule, arrow) in rules.iter().zip(&plan.arrows) {
+                    g.arrow data-rule=(rule) {
+                        @if *rule != TriggerRule::AllSuccess { title { (in_words_of(*rule)) } }
                         path.line d=(arrow.line) {}
                         path.tip d=(arrow.tip) {}
                     }
                 }
-                @for (node, item) in diagram.nodes.iter().zip(&plan.items) {
-                    (boxed(node, left(item.column), item.top, &look(node)))
+                @for (at, node) in diagram.nodes.iter().enumerate() {
+                    @let (x, y) = plan.place(at);
+                    (boxed(node, x, y, &look(node)))
                 }
             }
         }
@@ -93,7 +107,7 @@ fn boxed(node: &DiagramNode, x: f64, y: f64, look: &Look) -> Markup {
     }
     let inside = html! {
         title { (whole) }
-        rect.box x=(x) y=(y) width=(BOX_W) height=(BOX_H) rx="9" {}
+        rect.box x=(x) y=(y) width=(PHASES.wide) height=(PHASES.tall) rx="9" {}
         circle.dot cx=(x + 17.0) cy=(y + 21.0) r="4.5" {}
         text.label x=(x + 29.0) y=(y + 25.5) { (label) }
         text.under x=(x + 29.0) y=(y + 43.0) { (under) }
@@ -128,7 +142,7 @@ fn in_words(title: &str, diagram: &Diagram) -> String {
     words
 }
 
-pub(super) fn rule(rule: TriggerRule) -> &'static str {
+pub(super) fn in_words_of(rule: TriggerRule) -> &'static str {
     match rule {
         TriggerRule::AllSuccess => "when all ended well or were skipped",
         TriggerRule::OneSuccess => "when at least one ended well",
@@ -137,44 +151,70 @@ pub(super) fn rule(rule: TriggerRule) -> &'static str {
     }
 }
 
-struct Arrow {
-    rule: TriggerRule,
-    line: String,
-    tip: String,
+/// Where the boxes of a diagram stand, and the rule of each arrow that is drawn.
+fn planned(diagram: &Diagram) -> (Plan, Vec<TriggerRule>) {
+    let columns: Vec<usize> = diagram.nodes.iter().map(|node| node.column).collect();
+    let place = |name| diagram.nodes.iter().position(|node| node.id == name);
+    let (mut edges, mut rules) = (Vec::new(), Vec::new());
+    for edge in &diagram.edges {
+        if let (Some(from), Some(to)) = (place(edge.from.clone()), place(edge.to.clone())) {
+            edges.push((from, to));
+            rules.push(edge.rule);
+        }
+    }
+    (Plan::of(&columns, &edges, PHASES), rules)
 }
 
-struct Plan {
-    /// The boxes in the order of the diagram, then what passes through.
+/// An arrow as path data, with a tip for each end; which of them is drawn is the picture's.
+pub(super) struct Arrow {
+    pub(super) line: String,
+    pub(super) tip: String,
+    /// At the end where it begins, for what goes there as well or instead.
+    pub(super) tail: String,
+}
+
+/// Where boxes stand in their columns, and how arrows get by.
+pub(super) struct Plan {
+    sizes: Sizes,
+    /// The boxes in their order, then what passes through.
     items: Vec<Item>,
-    arrows: Vec<Arrow>,
-    width: f64,
-    height: f64,
+    /// One for each edge, in their order.
+    pub(super) arrows: Vec<Arrow>,
+    pub(super) width: f64,
+    pub(super) height: f64,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a picture has few columns")]
-fn left(column: usize) -> f64 {
-    EDGE + column as f64 * (BOX_W + GAP_X)
+impl Sizes {
+    #[expect(clippy::cast_precision_loss, reason = "a picture has few columns")]
+    fn left(self, column: usize) -> f64 {
+        EDGE + column as f64 * (self.wide + self.gap_x)
+    }
+
+    fn slot(self, item: &Item) -> f64 {
+        if item.node.is_some() { self.tall } else { PASS_H }
+    }
+
+    fn middle(self, item: &Item) -> f64 {
+        item.top + self.slot(item) / 2.0
+    }
 }
 
 impl Plan {
-    fn of(diagram: &Diagram) -> Self {
-        let mut items: Vec<Item> = diagram
-            .nodes
+    /// `columns` has one number for each box. An edge leads from a box to one further right; one to the same column goes
+    /// around its left side.
+    pub(super) fn of(columns: &[usize], edges: &[(usize, usize)], sizes: Sizes) -> Self {
+        let mut items: Vec<Item> = columns
             .iter()
             .enumerate()
-            .map(|(at, node)| Item {
-                column: node.column,
+            .map(|(at, column)| Item {
+                column: *column,
                 node: Some(at),
                 top: 0.0,
             })
             .collect();
-        let place = |name| diagram.nodes.iter().position(|node| node.id == name);
         // Each arrow as a chain of items, one in every column that it touches.
         let mut chains = Vec::new();
-        for edge in &diagram.edges {
-            let (Some(from), Some(to)) = (place(edge.from.clone()), place(edge.to.clone())) else {
-                continue;
-            };
+        for (from, to) in edges.iter().copied() {
             let mut chain = vec![from];
             for column in items[from].column + 1..items[to].column {
                 chain.push(items.len());
@@ -185,41 +225,42 @@ impl Plan {
                 });
             }
             chain.push(to);
-            chains.push((edge.rule, chain));
+            chains.push(chain);
         }
         let columns = order(&items, &chains);
         let talls: Vec<f64> = columns
             .iter()
-            .map(|column| column.iter().map(|item| slot(&items[*item]) + GAP_Y).sum::<f64>() - GAP_Y)
+            .map(|column| {
+                let slots = column.iter().map(|item| sizes.slot(&items[*item]) + sizes.gap_y);
+                slots.sum::<f64>() - sizes.gap_y
+            })
             .collect();
-        let height = talls.iter().copied().fold(BOX_H, f64::max);
+        let height = talls.iter().copied().fold(sizes.tall, f64::max);
         for (column, tall) in columns.iter().zip(talls) {
             let mut top = EDGE + (height - tall) / 2.0;
             for item in column {
                 items[*item].top = top;
-                top += slot(&items[*item]) + GAP_Y;
+                top += sizes.slot(&items[*item]) + sizes.gap_y;
             }
         }
-        let arrows = chains.iter().map(|(rule, chain)| arrow(*rule, chain, &items)).collect();
+        let arrows = chains.iter().map(|chain| arrow(chain, &items, sizes)).collect();
         Self {
-            width: left(columns.len()) - GAP_X + EDGE,
+            width: sizes.left(columns.len()) - sizes.gap_x + EDGE,
             height: height + 2.0 * EDGE,
+            sizes,
             items,
             arrows,
         }
     }
-}
 
-fn slot(item: &Item) -> f64 {
-    if item.node.is_some() { BOX_H } else { PASS_H }
-}
-
-fn middle(item: &Item) -> f64 {
-    item.top + slot(item) / 2.0
+    /// The upper left corner of a box.
+    pub(super) fn place(&self, at: usize) -> (f64, f64) {
+        (self.sizes.left(self.items[at].column), self.items[at].top)
+    }
 }
 
 /// The items of each column from the top down, so that few arrows cross: each stands near the mean of its neighbours.
-fn order(items: &[Item], chains: &[(TriggerRule, Vec<usize>)]) -> Vec<Vec<usize>> {
+fn order(items: &[Item], chains: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let most = items.iter().map(|item| item.column).max().map_or(0, |most| most + 1);
     let mut columns = vec![Vec::new(); most];
     for (at, item) in items.iter().enumerate() {
@@ -227,7 +268,7 @@ fn order(items: &[Item], chains: &[(TriggerRule, Vec<usize>)]) -> Vec<Vec<usize>
     }
     let links: Vec<(usize, usize)> = chains
         .iter()
-        .flat_map(|(_, chain)| chain.windows(2).map(|pair| (pair[0], pair[1])))
+        .flat_map(|chain| chain.windows(2).map(|pair| (pair[0], pair[1])))
         .collect();
     for sweep in 0..SWEEPS {
         let forward = sweep % 2 == 0;
@@ -264,33 +305,53 @@ fn order(items: &[Item], chains: &[(TriggerRule, Vec<usize>)]) -> Vec<Vec<usize>
     columns
 }
 
-fn arrow(rule: TriggerRule, chain: &[usize], items: &[Item]) -> Arrow {
-    const TIP: f64 = 7.0;
-    let first = &items[chain[0]];
-    let (mut x, mut y) = (left(first.column) + BOX_W, middle(first));
+fn arrow(chain: &[usize], items: &[Item], sizes: Sizes) -> Arrow {
+    let (first, last) = (&items[chain[0]], &items[chain[chain.len() - 1]]);
+    if first.column == last.column {
+        return around(first, last, sizes);
+    }
+    let (start_x, start_y) = (sizes.left(first.column) + sizes.wide, sizes.middle(first));
+    let (mut x, mut y) = (start_x, start_y);
     let mut line = format!("M{x:.1} {y:.1}");
     for (at, item) in chain.iter().enumerate().skip(1) {
         let item = &items[*item];
-        let last = at + 1 == chain.len();
-        let (to_x, to_y) = (left(item.column) - if last { TIP } else { 0.0 }, middle(item));
+        let ends = at + 1 == chain.len();
+        let (to_x, to_y) = (
+            sizes.left(item.column) - if ends { TIP } else { 0.0 },
+            sizes.middle(item),
+        );
         let bend = (to_x - x) / 2.0;
         line.push_str(&format!(
             " C{:.1} {y:.1} {:.1} {to_y:.1} {to_x:.1} {to_y:.1}",
             x + bend,
             to_x - bend
         ));
-        if last {
-            let tip = format!("M{to_x:.1} {:.1} l{TIP} 4 l-{TIP} 4 Z", to_y - 4.0);
-            return Arrow { rule, line, tip };
+        (x, y) = (to_x, to_y);
+        if !ends {
+            x += sizes.wide;
+            line.push_str(&format!(" H{x:.1}"));
         }
-        x = to_x + BOX_W;
-        y = to_y;
-        line.push_str(&format!(" H{x:.1}"));
     }
     Arrow {
-        rule,
         line,
-        tip: String::new(),
+        tip: format!("M{x:.1} {:.1} l{TIP} 4 l-{TIP} 4 Z", y - 4.0),
+        tail: format!("M{:.1} {:.1} l-{TIP} 4 l{TIP} 4 Z", start_x + TIP, start_y - 4.0),
+    }
+}
+
+/// From a box to another one of its column, around their left sides.
+fn around(from: &Item, to: &Item, sizes: Sizes) -> Arrow {
+    let x = sizes.left(from.column) - TIP;
+    let (from_y, to_y) = (sizes.middle(from), sizes.middle(to));
+    let out = x - sizes.gap_x / 2.0;
+    let tip = |y: f64| format!("M{x:.1} {:.1} l{TIP} 4 l-{TIP} 4 Z", y - 4.0);
+    Arrow {
+        line: format!(
+            "M{:.1} {from_y:.1} H{x:.1} C{out:.1} {from_y:.1} {out:.1} {to_y:.1} {x:.1} {to_y:.1}",
+            x + TIP
+        ),
+        tip: tip(to_y),
+        tail: tip(from_y),
     }
 }
 
@@ -337,10 +398,11 @@ mod tests {
             diagram(&[("a", 0), ("b", 0), ("c", 0), ("d", 3)], &[("a", "d"), ("c", "d")]),
         ];
         for shape in shapes {
-            let plan = Plan::of(&shape);
+            let (plan, _) = planned(&shape);
+            let slot = |item: &Item| PHASES.slot(item);
             for (at, one) in plan.items.iter().enumerate() {
                 assert!(one.top >= 0.0 && one.top + slot(one) <= plan.height, "{}", plan.height);
-                assert!(left(one.column) + BOX_W <= plan.width);
+                assert!(PHASES.left(one.column) + PHASES.wide <= plan.width);
                 for other in &plan.items[at + 1..] {
                     let apart = one.top + slot(one) <= other.top || other.top + slot(other) <= one.top;
                     assert!(one.column != other.column || apart);

@@ -23,9 +23,11 @@
 //!    A field `context.repo` becomes `{"context":{"repo":…}}`; `data-as="number"`, `"list"`, `"json"` or `"flag"` says what else than a text it is.
 //! 6. Words from outside stand in `parts::foreign(…)`, in `bdi` and as text. No `style` attribute: the page's policy forbids it.
 
+pub(crate) mod actors;
 pub(crate) mod approvals;
 mod assets;
 pub(crate) mod audit;
+pub(crate) mod chats;
 pub(crate) mod crons;
 pub(crate) mod deliveries;
 pub(crate) mod events;
@@ -34,12 +36,14 @@ mod graph;
 pub(crate) mod notifications;
 pub(crate) mod overview;
 mod parts;
+pub(crate) mod playground;
 mod plots;
 pub(crate) mod runs;
+pub(crate) mod settings;
 pub(crate) mod sign_in;
 mod tint;
 pub(crate) mod webhooks;
 pub(crate) mod workflows;
 
 pub(crate) use assets::serve as asset;
-pub(crate) use frame::{guard, home, lost};
+pub(crate) use frame::{guard, home, is_linked, linked, lost};

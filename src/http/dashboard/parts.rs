@@ -248,6 +248,11 @@ pub(super) fn live(id: &str, kinds: &str, content: Markup) -> Markup {
     html! { div id=(id) data-live=(kinds) { (content) } }
 }
 
+/// The same, fetched anew every so many seconds as well: for what no change tells of.
+pub(super) fn live_every(id: &str, kinds: &str, seconds: u32, content: Markup) -> Markup {
+    html! { div id=(id) data-live=(kinds) data-every=(seconds) { (content) } }
+}
+
 /// Nothing is here, and what to do about it.
 pub(super) fn empty(title: &str, words: Markup) -> Markup {
     html! { div.empty { h2 { (title) } p { (words) } } }
@@ -379,7 +384,7 @@ pub(super) struct Act<'a> {
     pub(super) body: serde_json::Value,
     /// Asked first, in words; empty: nothing is asked.
     pub(super) confirm: &'a str,
-    /// What is said when it is done.
+    /// What is said when it is done, with `{key}` for what is in the answer.
     pub(super) done: &'a str,
     /// Where to go then, with `{key}` for what is in the answer; empty: the page is fetched anew.
     pub(super) then: String,

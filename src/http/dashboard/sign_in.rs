@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, Responder};
 use maud::html;
 use serde::Deserialize;
 
+use super::events::path_part;
 use super::frame::{Sheet, sunrise, viewer};
 use super::parts;
 use crate::http::server::HttpShared;
@@ -19,10 +20,7 @@ pub(crate) struct Asked {
 pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data<HttpShared>) -> HttpResponse {
     let next = local(asked.next.as_deref());
     if viewer(&request, &shared).is_some() {
-        let base = shared
-            .public_url
-            .as_ref()
-            .map_or("", |url| url.path().trim_end_matches('/'));
+        let base = shared.base();
         return HttpResponse::SeeOther()
             .insert_header(("location", format!("{base}{next}")))
             .finish();
@@ -36,6 +34,11 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
     .filter(|(.., offered)| *offered)
     .map(|(name, path, _)| (name, path))
     .collect();
+    // Whoever wanted to go somewhere is brought there by every way.
+    let on = match next {
+        "/admin/" => String::new(),
+        next => format!("?next={}", path_part(next)),
+    };
     let sheet = Sheet::outside(&request, &shared, "Sign in", |frame| {
         html! {
             div.sign-in {
@@ -55,7 +58,7 @@ pub(crate) async fn show(request: HttpRequest, asked: Query<Asked>, shared: Data
                 @if !elsewhere.is_empty() {
                     p.or { span { "or" } }
                     div.buttons {
-                        @for (name, path) in &elsewhere { a.button href=(frame.url(path)) { "Sign in with " (name) } }
+                        @for (name, path) in &elsewhere { a.button href={ (frame.url(path)) (on) } { "Sign in with " (name) } }
                     }
                 }
                 noscript { p.quiet { "Signing in needs JavaScript; the script is part of this service and loads nothing from elsewhere." } }

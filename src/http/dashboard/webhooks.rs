@@ -85,7 +85,7 @@ fn endpoint(visit: &Visit, webhook: &WebhookSummary, health: &[WebhookHealth]) -
                 div.buttons {
                     a.button href=(visit.url(&format!("/admin/deliveries?webhook={}", webhook.id))) { "Deliveries" }
                     @if visit.may_change() {
-                        (act("Send a ping", "/ping", "", "A ping is on its way; look at the deliveries.", ""))
+                        (act("Send a ping", "/ping", "", "The ping was {status} after {duration_ms} ms. {error}", ""))
                         form data-api=(api("/rotate")) data-reveal="secret" data-done="The secret was changed."
                             data-confirm="Deliveries are signed with the new secret and, for a day, with the old one as well. Give the new one to the receiver." {
                             button type="submit" { "New secret" }

@@ -197,7 +197,12 @@ impl TestApp {
 
     /// Posts a delivery.
     pub(crate) async fn deliver(&self, delivery: &Delivery) -> Answer {
-        let mut request = self.client.post(format!("http://{}/webhooks/github", self.address()));
+        self.deliver_to("/webhooks/github", delivery).await
+    }
+
+    /// Posts a delivery to another path.
+    pub(crate) async fn deliver_to(&self, path: &str, delivery: &Delivery) -> Answer {
+        let mut request = self.client.post(format!("http://{}{path}", self.address()));
         for (name, value) in &delivery.headers {
             request = request.append_header((name.as_str(), value.as_str()));
         }
@@ -266,6 +271,13 @@ impl TestApp {
             request = request.insert_header((*name, *value));
         }
         answer(request.send_json(body).await.expect("the server answers")).await
+    }
+
+    /// Sends a form as a browser does by itself.
+    pub(crate) async fn submit(&self, path: &str, token: &str, fields: &[(&str, &str)]) -> Answer {
+        let request = self.client.post(format!("http://{}{path}", self.address()));
+        let request = request.insert_header(("authorization", format!("Bearer {token}")));
+        answer(request.send_form(&fields).await.expect("the server answers")).await
     }
 
     /// Any request; `headers` over the usual ones.
@@ -352,6 +364,13 @@ impl TestApp {
         self.settle().await;
         self.look_around().await;
         self.finish_quietly().await;
+    }
+
+    /// Stops the service and leaves its folder for whoever comes next.
+    pub(crate) async fn leaves(self) -> TempDir {
+        self.house.stop().await;
+        self.github.stop().await;
+        self.folder
     }
 
     /// For a test after which nobody may sign in any more.

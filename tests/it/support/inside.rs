@@ -70,6 +70,7 @@ impl Inside {
                 public_url: None,
             },
             library: actors::library::LibraryRules::default(),
+            retention: actors::retention::RetentionRules::default(),
             crons: actors::cron::CronConfig::new(
                 Vec::new(),
                 ManagedRepos::default(),

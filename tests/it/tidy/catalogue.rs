@@ -87,6 +87,7 @@ const CALLED: &[(&str, &str)] = &[
     ("Replier", "replier"),
     ("GateKeeper", "gate keeper"),
     ("CronTicker", "cron ticker"),
+    ("Sweeper", "sweeper"),
     ("Librarian", "librarian"),
     ("RunSupervisor", "run supervisor"),
     ("Runner", "runner"),

@@ -68,6 +68,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("changes", &["domain"]),
     ("diagnostics", &[]),
     ("house", &[]),
+    ("folders", &["clock"]),
     ("domain", &[]),
     ("yaml", &["domain"]),
     ("messages", &["domain"]),
@@ -87,8 +88,17 @@ const INSIDE: &[(&str, &[&str])] = &[
     ),
     (
         "runs",
-        &["clock", "domain", "house", "messages", "messaging", "workflows"],
+        &[
+            "clock",
+            "domain",
+            "folders",
+            "house",
+            "messages",
+            "messaging",
+            "workflows",
+        ],
     ),
+    ("retention", &["clock", "domain", "folders", "house", "messages"]),
     (
         "slack",
         &["clock", "connectors", "domain", "house", "messages", "messaging"],
@@ -126,6 +136,7 @@ const INSIDE: &[(&str, &[&str])] = &[
             "library",
             "messages",
             "outbound",
+            "retention",
             "runs",
             "state",
             "store",
@@ -144,7 +155,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &["changes", "clock", "domain", "messages"],
-        &["doors", "mcp", "tools"],
+        &["doors", "fixtures", "mcp", "tools"],
     ),
     ("mcp", &[], &["tools"]),
     ("doors", &["clock", "messages", "store", "system"], &["tools"]),
@@ -164,6 +175,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "outbound",
             "library",
             "messages",
+            "retention",
             "runs",
             "state",
             "messaging",
@@ -178,12 +190,13 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &["clock", "domain", "github", "state", "yaml"],
-        &["boot", "demo", "logging", "mcp", "settings", "tools"],
+        &["boot", "demo", "fixtures", "logging", "mcp", "settings", "tools"],
     ),
+    ("fixtures", &["domain", "github", "yaml"], &[]),
     (
         "demo",
         &["clock", "domain", "github"],
-        &["boot", "cli", "logging", "settings"],
+        &["boot", "cli", "fixtures", "logging", "settings"],
     ),
 ];
 
@@ -237,6 +250,11 @@ const OUTER_DOORS: Exceptions = &[
         "src/cli/backup.rs",
         "store",
         "copies and checks a database file, without a server",
+    ),
+    (
+        "src/cli/prune.rs",
+        "store",
+        "counts what is old in a database file, and writes it anew, without a server",
     ),
 ];
 

@@ -155,12 +155,12 @@ function read(body, path) {
     return path.split(".").reduce((inner, key) => inner?.[key], body);
 }
 
-function filled(template, answer) {
-    return template.replace(/\{(\w+)\}/g, (_, key) => encodeURIComponent(answer[key] ?? ""));
+function filled(template, answer, as = encodeURIComponent) {
+    return template.replace(/\{(\w+)\}/g, (_, key) => as(answer[key] ?? ""));
 }
 
 async function goOn(element, answer) {
-    if (element.dataset.done) toast(element.dataset.done);
+    if (element.dataset.done) toast(filled(element.dataset.done, answer, String).trim());
     if (element.dataset.then) location.assign(filled(element.dataset.then, answer));
     else await refresh();
 }
@@ -406,6 +406,11 @@ addEventListener("pageshow", () => $$(".filters [disabled]").forEach((field) => 
 // Further modules of one page: `data-module` names the address.
 for (const element of $$("[data-module]")) {
     import(element.dataset.module).then((module) => module.default(element));
+}
+
+// What no change tells of is asked for now and then, as long as somebody looks.
+for (const part of $$("[data-every]")) {
+    setInterval(() => { if (!document.hidden) refresh([part.id]).catch(stale); }, 1000 * Number(part.dataset.every));
 }
 
 for (const part of $$("[data-live]")) sent.set(part, part.innerHTML);

@@ -13,7 +13,7 @@ export default function once(element) {
         const form = event.target;
         const secret = event.detail?.[form.dataset.reveal];
         if (form.dataset.reset !== undefined) form.reset();
-        if (secret) reveal(secret);
+        if (secret) reveal(secret, form.dataset);
     });
 }
 
@@ -23,11 +23,11 @@ function made() {
 }
 
 // A dialog that cannot be closed by accident: what it shows is nowhere else.
-function reveal(secret) {
+function reveal(secret, { revealTitle = "The new secret", revealWords = "It is shown this once. Copy it now and give it to the receiver." }) {
     const dialog = document.createElement("dialog");
     dialog.setAttribute("aria-labelledby", "reveal-title");
-    const title = Object.assign(document.createElement("h2"), { id: "reveal-title", textContent: "The new secret" });
-    const words = Object.assign(document.createElement("p"), { textContent: "It is shown this once. Copy it now and give it to the receiver." });
+    const title = Object.assign(document.createElement("h2"), { id: "reveal-title", textContent: revealTitle });
+    const words = Object.assign(document.createElement("p"), { textContent: revealWords });
     const box = document.createElement("div");
     box.className = "code wrapped";
     const pre = document.createElement("pre");

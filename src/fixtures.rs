@@ -1,4 +1,4 @@
-//! Deliveries as GitHub sends them, with invented people: for `firstlight send`, the demo, tests and benchmarks. Sends nothing.
+//! Deliveries as GitHub sends them, with invented people: for `firstlight send`, the playground, the demo, tests and benchmarks. Sends nothing.
 
 use serde_json::{Map, Value, json};
 

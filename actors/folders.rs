@@ -1,4 +1,4 @@
-//! Work folders: touched while they are worked in, removed when their run is over and they have lain long enough. Knows no run.
+//! Folders of runs: touched while they are worked in, removed when their run is over and they have lain long enough. Knows no run.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -45,12 +45,21 @@ pub(crate) async fn remove(work: PathBuf, names: Vec<String>, needed: BTreeSet<S
     removed.await.unwrap_or(0)
 }
 
+/// Removes these folders of `parent` where they are. Says how many are gone.
+pub(crate) async fn remove_those(parent: PathBuf, names: Vec<String>) -> usize {
+    let there = move || {
+        let folders = names.iter().map(|name| parent.join(name));
+        folders.filter(|folder| folder.is_dir() && remove_one(folder)).count()
+    };
+    tokio::task::spawn_blocking(there).await.unwrap_or(0)
+}
+
 fn remove_one(folder: &Path) -> bool {
     match std::fs::remove_dir_all(folder) {
         Ok(()) => true,
         Err(error) => {
             let folder = folder.display();
-            tracing::warn!(%folder, %error, "a work folder that is not needed any more could not be removed");
+            tracing::warn!(%folder, %error, "a folder of a run that is not needed any more could not be removed");
             false
         }
     }
