@@ -908,6 +908,8 @@ fn a_secret_is_never_written_whether_it_is_right_or_wrong() {
         let (sections, last) = key.rsplit_once('.').map_or((None, key.as_str()), |(s, l)| (Some(s), l));
         let value = if key == "github.webhook_secret" {
             "[abcdefghijklmnopqr]"
+        } else if key == "telemetry.otlp.headers" {
+            "[x-key=abcdefghijklmnopqr]"
         } else {
             let scheme = if key.starts_with("notifications.") {
                 "https"
