@@ -343,6 +343,19 @@ impl Check<'_> {
         }
     }
 
+    fn telemetry(&mut self) {
+        let otlp = &self.settings.telemetry.otlp;
+        for (index, header) in otlp.headers.iter().enumerate() {
+            if crate::settings::header(header).is_none() {
+                self.say(
+                    &format!("telemetry.otlp.headers[{index}]"),
+                    &["telemetry.otlp.headers"],
+                    "is no header; write its name, =, and its value, percent-encoded where it holds a comma, as in authorization=Bearer%20…",
+                );
+            }
+        }
+    }
+
     fn retention(&mut self) {
         let kept = &self.settings.retention;
         if kept.events.is_some_and(|period| period.duration() < REDELIVERED) {
@@ -369,26 +382,6 @@ impl Check<'_> {
                 "retention.max_size",
                 &[],
                 "is less than 16MiB, which an idle service may need; write more",
-            );
-        }
-    }
-
-    fn telemetry(&mut self) {
-        let otlp = &self.settings.telemetry.otlp;
-        for (index, header) in otlp.headers.iter().enumerate() {
-            if crate::settings::header(header).is_none() {
-                self.say(
-                    &format!("telemetry.otlp.headers[{index}]"),
-                    &["telemetry.otlp.headers"],
-                    "is no header; write its name, =, and its value, percent-encoded where it holds a comma, as in authorization=Bearer%20…",
-                );
-            }
-        }
-        if otlp.endpoint.is_none() && !otlp.headers.is_empty() {
-            self.say(
-                "telemetry.otlp.headers",
-                &["telemetry.otlp.endpoint"],
-                "are for a collector, and there is none; set telemetry.otlp.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)",
             );
         }
     }

@@ -1,7 +1,5 @@
 //! Our spans in the shape of the exporter's library. Pure: the same facts under other types.
 
-use std::time::SystemTime;
-
 use actors::traces::{self, Attribute, Span};
 use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
@@ -35,8 +33,8 @@ pub(super) fn shaped(span: &Span, scope: &InstrumentationScope) -> SpanData {
             traces::SpanKind::Consumer => SpanKind::Consumer,
         },
         name: span.name.clone(),
-        start_time: SystemTime::from(span.start),
-        end_time: SystemTime::from(span.end),
+        start_time: span.start.into(),
+        end_time: span.end.into(),
         attributes: span
             .attributes
             .iter()

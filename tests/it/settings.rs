@@ -27,6 +27,7 @@ const SECRETS: &[&str] = &[
     "notifications.slack_url",
     "notifications.discord_url",
     "notifications.webhook_url",
+    "telemetry.otlp.headers",
     "client.token",
 ];
 
@@ -291,6 +292,20 @@ const VARIABLES: &[(&str, &str, &str, &str)] = &[
         "[\"build\",\"deploy\"]",
     ),
     ("SMTP_URL", "smtps://u:p@mail.example", "smtp_url", "\"[redacted]\""),
+    ("OTEL_SERVICE_NAME", "bot", "telemetry.service_name", "\"bot\""),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://h:4318/",
+        "telemetry.otlp.endpoint",
+        "\"http://h:4318\"",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "x-key=k,authorization=Bearer%20t",
+        "telemetry.otlp.headers",
+        "[\"[redacted]\",\"[redacted]\"]",
+    ),
+    ("OTEL_TRACES_SAMPLER_ARG", "0.25", "telemetry.otlp.sample_ratio", "0.25"),
     ("FIRSTLIGHT_URL", "http://h:1", "client.url", "\"http://h:1\""),
     ("LASTLIGHT_URL", "http://h:2", "client.url", "\"http://h:2\""),
     ("FIRSTLIGHT_TOKEN", "t", "client.token", "\"[redacted]\""),
@@ -549,7 +564,7 @@ completely_new: 1
             "firstlight.yaml:29: log.level: expected one of error, warn, info, debug, trace",
             "firstlight.yaml:30: log.format: is empty; write a value, or remove it to keep the default",
             "firstlight.yaml:32: metrics.public: expected true or false, found nothing; remove it to keep the default",
-            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, smtp_url, notifications, integrations, log, runs, retention, client",
+            "firstlight.yaml:33:1: completely_new: unknown key; known here: server, state_dir, github, managed_repos, slack, admin, workflows, outbound, approvals, concurrency, runtimes, routes, git_auto_commit, metrics, telemetry, smtp_url, notifications, integrations, log, runs, retention, client",
         ]
     );
 }
@@ -785,6 +800,32 @@ fn settings_that_do_not_fit_together_are_told() {
             &["firstlight.yaml:1: server.body_budget: is zero"],
         ),
         ("runs: {deadline: 0s}", &["firstlight.yaml:1: runs.deadline: is zero"]),
+        (
+            "telemetry: {otlp: {timeout: 0s}}",
+            &["firstlight.yaml:1: telemetry.otlp.timeout: is zero"],
+        ),
+        (
+            "telemetry: {otlp: {headers: [x-key=k, no header]}}",
+            &["firstlight.yaml:1: telemetry.otlp.headers[1]: is no header; write its name, =, and its value"],
+        ),
+        (
+            "telemetry: {otlp: {headers: ['x-key=a%0Ab']}}",
+            &["firstlight.yaml:1: telemetry.otlp.headers[0]: is no header"],
+        ),
+        (
+            "telemetry: {otlp: {sample_ratio: 1.5}}",
+            &[
+                "firstlight.yaml:1: telemetry.otlp.sample_ratio: is no ratio; write a number from 0 (no traces) to 1 (all)",
+            ],
+        ),
+        (
+            "telemetry: {otlp: {sample_ratio: half}}",
+            &["firstlight.yaml:1: telemetry.otlp.sample_ratio: expected a number from 0 to 1, found a text"],
+        ),
+        (
+            "telemetry: {otlp: {endpoint: 'grpc://collector:4317'}}",
+            &["firstlight.yaml:1: telemetry.otlp.endpoint: is no http URL"],
+        ),
         // What follows from a mistake that has been told already is not told again.
         (
             "slack:\n  bot_token: xoxb-1\n  app_token: [a]",
@@ -867,6 +908,8 @@ fn a_secret_is_never_written_whether_it_is_right_or_wrong() {
         let (sections, last) = key.rsplit_once('.').map_or((None, key.as_str()), |(s, l)| (Some(s), l));
         let value = if key == "github.webhook_secret" {
             "[abcdefghijklmnopqr]"
+        } else if key == "telemetry.otlp.headers" {
+            "[x-key=abcdefghijklmnopqr]"
         } else {
             let scheme = if key.starts_with("notifications.") {
                 "https"
@@ -913,10 +956,15 @@ fn a_secret_is_never_written_whether_it_is_right_or_wrong() {
     let mut tried = 0;
     for key in SECRETS {
         for form in &forms {
-            let text = match key.split_once('.') {
-                Some((section, key)) => format!("{section}:\n  {key}: {form}\n"),
-                None => format!("{key}: {form}\n"),
-            };
+            let (sections, last) = key.rsplit_once('.').unwrap_or(("", key));
+            let sections = sections.split('.').filter(|section| !section.is_empty());
+            let mut text = String::new();
+            let mut indent = String::new();
+            for section in sections {
+                text.push_str(&format!("{indent}{section}:\n"));
+                indent.push_str("  ");
+            }
+            text.push_str(&format!("{indent}{last}: {form}\n"));
             let written = everything_written(&Place::new().file(&text));
             assert!(!written.contains(CANARY), "{key}: {form}\n{written}");
             tried += 1;

@@ -207,6 +207,7 @@ async fn a_question_and_a_restart_in_the_middle_leave_the_trace_one() {
 
     let token = app.login().await;
     let asked = app.read("/admin/api/approvals").await["approvals"][0]["id"].clone();
+    assert_eq!(app.event(&id).await["traceId"], trace.as_str());
     let path = format!("/admin/api/approvals/{}/respond", asked.as_str().expect("an id"));
     let answer = app.post(&path, Some(&token), &json!({ "decision": "approved" })).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -233,6 +234,7 @@ async fn a_question_and_a_restart_in_the_middle_leave_the_trace_one() {
     assert_eq!(question.facts["firstlight.approval.status"], "approved");
     assert!(of_run.took_ms >= question.took_ms, "the wait is part of the run");
 
+    assert_eq!(run["traceId"], trace.as_str());
     // What the phase was told is its own place in the trace.
     let phase = mine.iter().find(|span| span.name == "phase do").expect("seen above");
     let phases = run["phases"].as_array().expect("a list");

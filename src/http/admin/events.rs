@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
-use actors::domain::{DeliveryId, EventFilter, EventState, EventType, Replayed, Source};
+use actors::domain::{DeliveryId, EventFilter, EventState, EventType, Replayed, Source, TraceId};
 use actors::messages::dispatch::EventArrived;
 use actors::messages::store::{EffectsOf, ListEvents, LoadRun, ReadEvent, ReplayEvent};
 use chrono::SubsecRound;
@@ -97,10 +97,13 @@ struct WithRaw<E> {
     #[serde(flatten)]
     event: E,
     raw: Option<Box<RawValue>>,
+    #[serde(rename = "traceId")]
+    trace_id: TraceId,
 }
 
 /// `{event, effects, run}`: the envelope with its raw payload (null once that is not kept any more) and why it was routed as it was (`outcome`), what was said, and
 /// the run that it started or joined, if there is one. An event that repeats another names it (`replayOf`).
+/// `traceId` is the name of its trace at the collector, where traces are kept (`telemetry.otlp`).
 #[utoipa::path(
     get,
     path = "/admin/api/events/{id}",
@@ -130,8 +133,9 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
             .inspect_err(|error| tracing::error!(delivery.id = id, %error, "a stored payload cannot be shown"))
             .ok()
     });
+    let trace_id = TraceId::of_event(&event.envelope.id);
     Ok(HttpResponse::Ok().json(Detail {
-        event: WithRaw { event, raw },
+        event: WithRaw { event, raw, trace_id },
         effects,
         run,
     }))

@@ -136,9 +136,11 @@ struct Detail<'a, E> {
     reply_to: &'a actors::domain::ReplyTo,
     phases: &'a [actors::domain::PhaseRecord],
     effects: E,
+    trace_id: actors::domain::TraceId,
 }
 
-/// `{workflowRun}`: the run with its context, phases and effects.
+/// `{workflowRun}`: the run with its context, phases and effects. `traceId` is the name of its trace at the collector, where
+/// traces are kept (`telemetry.otlp`).
 #[utoipa::path(
     get,
     path = "/admin/api/workflow-runs/{id}",
@@ -161,6 +163,7 @@ pub(crate) async fn one(id: Path<String>, doors: Data<HttpDoors>) -> Result<Http
         reply_to: &run.reply_to,
         phases: &run.phases,
         effects,
+        trace_id: actors::domain::TraceId::of_run(run.summary.id, &run.summary.cause),
     };
     Ok(HttpResponse::Ok().json(json!({ "workflowRun": detail })))
 }
