@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+/// A spelling is given up beyond so many bytes.
+const LONGEST: usize = 256 * 1024;
 /// Objects with so few keys are in order by accident.
 const FEW_KEYS: usize = 20;
 
@@ -60,18 +62,24 @@ const LAYOUTS: &[Layout] = &[
 ];
 
 /// The same JSON as the libraries that people use would write it, beginning with the likeliest. `text` is a whole JSON value.
+/// One at a time: each may be several times as long as the text.
 pub(super) fn spellings(text: &str) -> impl Iterator<Item = String> {
-    let flags = [false, true];
-    let escapes = flags.into_iter().flat_map(move |ascii| {
-        flags
-            .into_iter()
-            .flat_map(move |slash| flags.into_iter().map(move |html| Some(Escapes { slash, ascii, html })))
+    LAYOUTS
+        .iter()
+        .flat_map(|layout| escapes().map(move |escapes| (*layout, escapes)))
+        .map(move |(layout, escapes)| spell(text, layout, escapes))
+}
+
+/// All ways to write strings; first of all, as they are.
+fn escapes() -> impl Iterator<Item = Option<Escapes>> {
+    let all = (0..8_u8).map(|bits| {
+        Some(Escapes {
+            slash: bits & 1 != 0,
+            ascii: bits & 2 != 0,
+            html: bits & 4 != 0,
+        })
     });
-    let escapes: Vec<Option<Escapes>> = std::iter::once(None).chain(escapes).collect();
-    LAYOUTS.iter().flat_map(move |layout| {
-        let spelled = escapes.clone().into_iter().map(|escapes| spell(text, *layout, escapes));
-        spelled.collect::<Vec<_>>()
-    })
+    std::iter::once(None).chain(all)
 }
 
 /// Writes the text anew. Without escapes, strings stay as they are; numbers always do.
@@ -86,6 +94,10 @@ fn spell(text: &str, layout: Layout, escapes: Option<Escapes>) -> String {
     };
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
+        if out.len() > LONGEST {
+            // Nobody signed this; deep nesting would make it swell to many megabytes.
+            break;
+        }
         match c {
             '"' => {
                 let end = end_of_string(rest);
@@ -248,6 +260,12 @@ mod tests {
         for (layout, escapes, expected) in table {
             assert_eq!(spell(text, layout, escapes), expected);
         }
+    }
+
+    #[test]
+    fn deep_nesting_does_not_make_a_spelling_swell() {
+        let text = format!("{}{}1{}", "[".repeat(100), "1,".repeat(30_000), "]".repeat(100));
+        assert!(spellings(&text).all(|spelled| spelled.len() <= LONGEST + 1_000));
     }
 
     #[test]
