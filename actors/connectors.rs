@@ -1,8 +1,10 @@
 //! The connector contract (name, start, stop, one sink for envelopes) and the registry. Knows no connector by name.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::prelude::*;
+use chrono::{DateTime, Utc};
 use futures_util::future::LocalBoxFuture;
 
 use crate::domain::{NewEvent, Recorded};
@@ -23,6 +25,54 @@ pub trait Connector {
 
     /// Takes nothing more in. Complete when what was being taken in is answered.
     fn stop(&mut self) -> LocalBoxFuture<'_, ()>;
+}
+
+/// How the line of a connector to its platform stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineState {
+    /// Why nothing is heard; none while something can be.
+    pub trouble: Option<String>,
+    /// Since when it is so.
+    pub since: DateTime<Utc>,
+}
+
+/// How lines stand, by the names of their connectors: told by those who hold them, for whoever looks after the house.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Mutex<BTreeMap<&'static str, LineState>>>);
+
+impl Lines {
+    /// The line is open.
+    pub fn open(&self, connector: &'static str, at: DateTime<Utc>) {
+        self.tell(connector, None, at);
+    }
+
+    /// Nothing is heard over the line, for this reason.
+    pub fn broken(&self, connector: &'static str, trouble: impl Into<String>, at: DateTime<Utc>) {
+        self.tell(connector, Some(trouble.into()), at);
+    }
+
+    /// How a line stands; nothing for a connector that has said nothing yet.
+    #[must_use]
+    pub fn read(&self, connector: &str) -> Option<LineState> {
+        self.lock().get(connector).cloned()
+    }
+
+    /// Trouble for another reason is still the same trouble.
+    fn tell(&self, connector: &'static str, trouble: Option<String>, at: DateTime<Utc>) {
+        let mut lines = self.lock();
+        let line = lines.entry(connector).or_insert(LineState {
+            trouble: trouble.clone(),
+            since: at,
+        });
+        if line.trouble.is_some() != trouble.is_some() {
+            line.since = at;
+        }
+        line.trouble = trouble;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, LineState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The one way of an envelope into the house: durable first, then the dispatcher is told.

@@ -6,6 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use serde_json::{Number, Value as Json};
 
 use crate::domain::Mistake;
+pub use crate::domain::nearest;
 
 /// Longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -149,30 +150,6 @@ pub fn parse(file: &str, text: &str) -> Result<Option<Node>, Vec<Mistake>> {
         tree.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
         Err(tree.mistakes)
     }
-}
-
-/// The known word that was probably meant, for "did you mean …". Case and `-` against `_` do not count as differences.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Nobody mistypes at this length, and the comparison costs the product of both lengths.
-    const LONGEST: usize = 64;
-    let fold = |word: &str| word.to_lowercase().replace('-', "_");
-    if word.is_empty() || word.len() > LONGEST {
-        return None;
-    }
-    let wanted = fold(word);
-    let length = wanted.chars().count();
-    known
-        .into_iter()
-        .filter(|candidate| candidate.len() <= LONGEST)
-        .filter_map(|candidate| {
-            let folded = fold(candidate);
-            let distance = strsim::damerau_levenshtein(&wanted, &folded);
-            let longest = length.max(folded.chars().count());
-            // A quarter of the word may differ; of a short word one character, but never all of it.
-            (distance <= (longest / 4).max(1) && distance < length).then_some((distance, candidate))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// A document as it is put together.

@@ -33,9 +33,10 @@ use url::Url;
 
 use crate::doors;
 use crate::http::{
-    Admin, BodyBudget, ForwardedIn, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies, collect_metrics,
+    Admin, BodyBudget, Claims, ForwardedIn, HttpDoor, HttpShared, OAuthApp, SignIn, Tokens, TrustedProxies,
+    collect_metrics,
 };
-use crate::secrets::SecretsFolder;
+use crate::secrets::{self, SecretsFolder};
 use crate::settings::{self, ForwardedHeader, HttpUrl, Loaded, Network, OAuthScope, Settings, Word};
 use crate::telemetry::{self, Telemetry};
 use crate::tools::{Scope, ToolDoors};
@@ -237,7 +238,9 @@ pub async fn open(loaded: &Loaded, clock: SharedClock) -> Result<Running, BootEr
         tracing::info!("no HTTP listener: github.enabled is false (server.always: true opens it anyway)");
     }
     match slack {
-        Some(web) => registry.register(Box::new(slack_connector(settings, web, &system, clock, bells)))?,
+        Some(web) => registry.register(Box::new(
+            slack_connector(settings, web, &system, clock, bells).shown_on(shared.lines.clone()),
+        ))?,
         None => tracing::info!("Slack is off: SLACK_BOT_TOKEN and SLACK_APP_TOKEN are not set"),
     }
     registry.start_all(&system.sink()).await?;
@@ -428,6 +431,38 @@ pub(crate) fn lock(state_dir: &Path) -> anyhow::Result<File> {
     take(state_dir)
 }
 
+/// The process that serves this state folder, if one does. Takes nothing and makes nothing.
+pub(crate) fn holder(state_dir: &Path) -> Option<String> {
+    let mut file = File::open(state_dir.join("firstlight.lock")).ok()?;
+    // Shared, and given back at once: whoever starts in this moment tries again.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).ok()?;
+            Some(pid)
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// A token that may look at the service of this state folder for a minute, made with the key that the service signs with:
+/// for whoever may read that key anyway. Nothing where there is none, or it may not be read.
+pub(crate) fn token_to_look(settings: &Settings, clock: &SharedClock) -> Option<Secret> {
+    let key = match &settings.admin.secret {
+        Some(secret) if !secret.is_empty() => secret.clone(),
+        _ => secrets::kept(&settings.state_dir, "admin_secret")?,
+    };
+    let claims = Claims {
+        exp: clock.now().timestamp() + 60,
+        id: String::new(),
+        who: "doctor".to_owned(),
+        method: "key".to_owned(),
+        label: None,
+        scope: Scope::Read,
+    };
+    Some(Secret::new(Tokens::new(&key).sign(&claims)))
+}
+
 /// The same without patience.
 fn take(state_dir: &Path) -> anyhow::Result<File> {
     let path = state_dir.join("firstlight.lock");
@@ -549,7 +584,7 @@ fn http_door(settings: &Settings, system: &System, shared: &Arc<HttpShared>) -> 
 }
 
 /// The Web API, where both tokens are set; one without the other is a mistake of the settings.
-fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
+pub(crate) fn slack_web(settings: &Settings, clock: &SharedClock) -> anyhow::Result<Option<SlackWeb>> {
     let (Some(bot_token), Some(app_token)) = (&settings.slack.bot_token, &settings.slack.app_token) else {
         return Ok(None);
     };
@@ -680,7 +715,8 @@ pub(crate) fn retention_rules(settings: &Settings) -> RetentionRules {
     }
 }
 
-fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
+/// Where GitHub is, and as whom we speak with it.
+pub(crate) fn github_client(settings: &Settings) -> anyhow::Result<GithubClientConfig> {
     let github = &settings.github;
     let credentials = match (&github.app_id, &github.app_private_key_path, &github.token) {
         (Some(app_id), Some(path), _) => {

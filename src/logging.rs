@@ -39,7 +39,8 @@ pub fn start(level: &str, format: LogFormat) {
 }
 
 /// What is logged at this level. The server library's own lines about its workers say nothing that ours do not. The Slack
-/// library's lines, and those of what it stands on, hold the addresses of sockets, which open them, and whole messages.
+/// library's lines, and those of what it stands on, hold the addresses of sockets, which open them, and whole messages. The
+/// lines of what watches folders are about every write, so that a log in a watched folder would be about itself without end.
 #[must_use]
 pub fn filter(level: &str) -> EnvFilter {
     let quiet = [
@@ -48,6 +49,8 @@ pub fn filter(level: &str) -> EnvFilter {
         "slack_morphism=off",
         "tungstenite=off",
         "tokio_tungstenite=off",
+        "notify=info",
+        "mio=info",
     ]
     .join(",");
     EnvFilter::try_new(format!("{level},{quiet}")).unwrap_or_else(|_| EnvFilter::new(format!("info,{quiet}")))

@@ -69,6 +69,12 @@ impl SecretsFolder {
     }
 }
 
+/// The secret of this name as an earlier boot made it, if there is one and we may read it. Makes none.
+pub(crate) fn kept(state_dir: &Path, name: &str) -> Option<Secret> {
+    let text = read(&state_dir.join("secrets").join(name)).ok()?;
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
 /// Takes the file away from everybody but its owner, if somebody has opened it to others.
 fn narrow(path: &Path) -> anyhow::Result<()> {
     let unknown = || format!("cannot see who may read {}", path.display());

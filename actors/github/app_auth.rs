@@ -138,7 +138,7 @@ fn first_block(pem: &str) -> Option<(String, Vec<u8>)> {
 }
 
 /// What a token of this profile may do, in GitHub's words ("Create an installation access token for an app").
-pub(super) fn permissions(profile: TokenProfile) -> serde_json::Value {
+pub fn permissions(profile: TokenProfile) -> serde_json::Value {
     match profile {
         TokenProfile::Read => {
             json!({ "metadata": "read", "contents": "read", "issues": "read", "pull_requests": "read" })

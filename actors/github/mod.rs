@@ -9,13 +9,15 @@ mod diagnose_tests;
 mod limits;
 mod marker;
 mod normalize;
+mod probe;
 mod rewrite;
 mod verify;
 mod wire;
 
-pub use app_auth::{AppCredentials, Credentials, KeyFault};
+pub use app_auth::{AppCredentials, Credentials, KeyFault, permissions};
 pub use client::{GithubClient, GithubClientConfig};
 pub use connector::{GithubConnector, GithubRules};
 pub use diagnose::{Cause, HeaderFault, Refused, SecretFault, diagnose};
 pub use normalize::{NotTaken, Taken, normalize};
+pub use probe::{GithubProbe, Said};
 pub use verify::{SignatureKeys, sign};

@@ -8,6 +8,7 @@ use awc::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use awc::http::{Method, StatusCode, Version};
 use awc::{Client, Connector};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -59,6 +60,9 @@ pub(super) struct Answer {
     pub(super) more: bool,
     /// GitHub's `message`, for an answer that is no success: one line, at most 200 characters, without the credential that was sent.
     pub(super) message: String,
+    /// `X-OAuth-Scopes`.
+    pub(super) scopes: Option<String>,
+    date: Option<String>,
     body: Bytes,
 }
 
@@ -66,6 +70,11 @@ impl Answer {
     /// Whether the status is 2xx.
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.told.status)
+    }
+
+    /// When the answer was made, by GitHub's clock.
+    pub(super) fn date(&self) -> Option<DateTime<Utc>> {
+        httpdate::parse_http_date(self.date.as_deref()?).ok().map(Into::into)
     }
 
     /// The body as JSON.
@@ -167,7 +176,9 @@ impl Wire {
                 .insert_header((header::ACCEPT, "application/vnd.github+json"))
                 .insert_header((HeaderName::from_static("x-github-api-version"), "2022-11-28"));
             // A credential that is no header value (a line break in a token file) is refused by GitHub in words that help.
-            if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", bearer.expose())) {
+            if !bearer.is_empty()
+                && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()))
+            {
                 value.set_sensitive(true);
                 request = request.insert_header((header::AUTHORIZATION, value));
             }
@@ -268,6 +279,8 @@ fn answer(status: StatusCode, headers: &HeaderMap, body: Bytes, bearer: &Secret)
         told,
         more,
         message,
+        scopes: text(headers, HeaderName::from_static("x-oauth-scopes")),
+        date: text(headers, header::DATE),
         body,
     }
 }

@@ -4,7 +4,7 @@ use actix::prelude::*;
 use uuid::Uuid;
 
 use super::store::StoreError;
-use crate::domain::{CronView, FiringSeq, Mistake};
+use crate::domain::{CronView, FiringSeq, Mistake, nearest};
 
 /// A run came to rest; perhaps it was one that a schedule started. Only a nudge: the ticker reads from the store what ended.
 ///
@@ -122,5 +122,7 @@ fn unknown(name: &str, known: &[String]) -> String {
     if known.is_empty() {
         return format!("there is no schedule \"{name}\", nor any other");
     }
-    format!("there is no schedule \"{name}\"; known are {}", known.join(", "))
+    let meant = nearest(&name, known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+    format!("there is no schedule \"{name}\"{meant}; known are {}", known.join(", "))
 }

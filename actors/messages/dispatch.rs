@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::store::StoreError;
 use crate::domain::{
     Effect, EventEnvelope, EventSeq, Opened, PhaseName, RuleCheck, RunContext, RunId, RunStatus, TriggerType,
-    WorkflowName,
+    WorkflowName, nearest,
 };
 
 /// An event is on disk and waits to be routed. Only a nudge: the dispatcher reads what waits from the store,
@@ -41,11 +41,17 @@ pub struct DispatchWorkflow {
     pub seed: Option<Uuid>,
 }
 
+/// The known workflow that was probably meant, as a part of a sentence.
+fn meant(name: &str, known: &[String]) -> String {
+    nearest(name, known.iter().map(String::as_str))
+        .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
+}
+
 /// Why no run was opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDispatched {
     /// There is no such workflow.
-    #[error("unknown workflow \"{name}\"; known: {}", known.join(", "))]
+    #[error("unknown workflow \"{name}\"{}; known: {}", meant(name, known), known.join(", "))]
     UnknownWorkflow {
         /// As asked.
         name: String,

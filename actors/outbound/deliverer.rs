@@ -15,7 +15,7 @@ use url::Url;
 use super::mail::Mail;
 use super::places::InHand;
 use super::post::{self, Answered, Ask, PostFault, Wire};
-use super::{schedule, sign};
+use super::{schedule, sign, unsaid};
 use crate::clock::SharedClock;
 use crate::diagnostics::emit_metric;
 use crate::domain::{
@@ -338,7 +338,9 @@ impl Deliverer {
             timeout,
         };
         let mut answered = self.wire.fetch_with_timeout(ask).await?;
-        answered.excerpt = answered.excerpt.map(|text| text.replace(url.expose(), REDACTED));
+        answered.excerpt = answered
+            .excerpt
+            .map(|text| unsaid::without(&unsaid::of_address(url.expose()), &text));
         Ok(answered)
     }
 

@@ -11,8 +11,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::notifier;
 use super::post::PostFault;
+use super::{notifier, unsaid};
 use crate::domain::{Priority, Secret};
 
 /// How a connection to the mail server is protected.
@@ -100,6 +100,117 @@ impl MailServer {
     }
 }
 
+/// Why a mail server would not take a mail from us.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unwelcome {
+    /// Nobody answers there, or not in time.
+    #[error("no mail server answers at {at}: {words}")]
+    Unreachable {
+        /// Host and port.
+        at: String,
+        /// What happened.
+        words: String,
+    },
+    /// The connection cannot be protected as it was asked for.
+    #[error("the connection to {at} cannot be protected: {words}")]
+    Unprotected {
+        /// Host and port.
+        at: String,
+        /// What happened.
+        words: String,
+    },
+    /// The account is refused.
+    #[error("{at} refuses the account: {words}")]
+    Account {
+        /// Host and port.
+        at: String,
+        /// The server's words.
+        words: String,
+    },
+    /// It answers something else.
+    #[error("{at} does not let us in: {words}")]
+    Refused {
+        /// Host and port.
+        at: String,
+        /// The server's words.
+        words: String,
+    },
+}
+
+impl MailServer {
+    /// Connects, greets, protects the connection and signs in as a mail would, and sends none. Answers what was reached, in words.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn greet(&self, timeout: Duration) -> Result<String, Unwelcome> {
+        let at = format!("{}:{}", self.host, self.port);
+        let unprotected = |words: String| Unwelcome::Unprotected { at: at.clone(), words };
+        let transport = self.transport(timeout).map_err(|error| unprotected(chain(&error)))?;
+        match transport.test_connection().await {
+            Ok(true) => {
+                let how = match self.protection {
+                    Protection::Implicit => "TLS",
+                    Protection::Starttls => "STARTTLS",
+                    Protection::Plain => "no protection",
+                };
+                let account = if self.account.is_some() { ", signed in" } else { "" };
+                Ok(format!("{at} answers ({how}{account})"))
+            }
+            Ok(false) => Err(Unwelcome::Refused {
+                at,
+                words: "it hung up".to_owned(),
+            }),
+            Err(error) => {
+                let words = self.unsaid(&chain(&error));
+                // 530, 534, 535 and 538 are about the account (RFC 4954).
+                let account = error.status().is_some_and(|code| {
+                    let code = u16::from(code);
+                    matches!(code, 530 | 534 | 535 | 538)
+                });
+                Err(if account {
+                    Unwelcome::Account { at, words }
+                } else if error.is_tls()
+                    || no_tls(&error)
+                    || (error.is_client() && self.protection == Protection::Starttls)
+                {
+                    unprotected(words)
+                } else if error.is_client() && self.account.is_some() {
+                    Unwelcome::Account { at, words }
+                } else if error.is_permanent() || error.is_transient() || error.is_client() || error.is_response() {
+                    Unwelcome::Refused { at, words }
+                } else {
+                    Unwelcome::Unreachable { at, words }
+                })
+            }
+        }
+    }
+
+    /// What the server says, without what it repeats of the account.
+    fn unsaid(&self, words: &str) -> String {
+        match &self.account {
+            Some((user, password)) => unsaid::without(&unsaid::of_account(user, password.expose()), words),
+            None => words.to_owned(),
+        }
+    }
+
+    fn transport(
+        &self,
+        timeout: Duration,
+    ) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
+        let builder = match self.protection {
+            Protection::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(&self.host)?,
+            Protection::Starttls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(&self.host)?,
+            Protection::Plain => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host),
+        };
+        let builder = builder.port(self.port).timeout(Some(timeout));
+        Ok(match &self.account {
+            Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.expose().to_owned())),
+            None => builder,
+        }
+        .build())
+    }
+}
+
 /// The way to the operators' mailboxes.
 #[derive(Clone)]
 pub struct Mail {
@@ -153,12 +264,13 @@ impl Mail {
         }
         let mail = mail.body(message.to_owned()).map_err(never)?;
         let transport = self
+            .server
             .transport(timeout)
             .map_err(|error| PostFault::Never(format!("the mail server cannot be used: {error}")))?;
         match transport.send(mail).await {
-            Ok(answer) => Ok(answer.first_line().unwrap_or("taken").to_owned()),
+            Ok(answer) => Ok(self.server.unsaid(answer.first_line().unwrap_or("taken"))),
             Err(error) => {
-                let words = chain(&error);
+                let words = self.server.unsaid(&chain(&error));
                 Err(match error.is_permanent() {
                     true => PostFault::Never(format!("the mail server refuses it: {words}")),
                     false => PostFault::Retryable {
@@ -169,24 +281,19 @@ impl Mail {
             }
         }
     }
+}
 
-    fn transport(
-        &self,
-        timeout: Duration,
-    ) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-        let server = &self.server;
-        let builder = match server.protection {
-            Protection::Implicit => AsyncSmtpTransport::<Tokio1Executor>::relay(&server.host)?,
-            Protection::Starttls => AsyncSmtpTransport::<Tokio1Executor>::starttls_relay(&server.host)?,
-            Protection::Plain => AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&server.host),
-        };
-        let builder = builder.port(server.port).timeout(Some(timeout));
-        Ok(match &server.account {
-            Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.expose().to_owned())),
-            None => builder,
+/// Whether the other side did not speak TLS, which the library takes for a lost connection.
+fn no_tls(error: &dyn std::error::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            return true;
         }
-        .build())
+        next = error.source();
     }
+    false
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -194,7 +301,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let more = cause.to_string();
-        if !words.contains(&more) {
+        if more.starts_with(&words) {
+            words = more;
+        } else if !words.contains(&more) {
             words = format!("{words}: {more}");
         }
         source = cause.source();

@@ -14,11 +14,12 @@ pub mod retrier;
 mod schedule;
 mod seal;
 mod sign;
+mod unsaid;
 
 pub use absent::AbsentClient;
 pub use backoff::Backoff;
 pub use git::{GitCommitter, GitConfig};
 pub use guard::{Guard, Resolver, SystemResolver};
-pub use mail::{Mail, MailServer};
+pub use mail::{Mail, MailServer, Unwelcome};
 pub use replier::{Platform, Replier, ReplierDoors};
 pub use retrier::{Defaults, DeliveryConfig, DeliveryDoors, DeliveryRetrier};

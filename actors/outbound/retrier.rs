@@ -1015,7 +1015,7 @@ impl Desk {
         let endpoints = self.endpoints().await?;
         let endpoint = endpoints
             .get(&id)
-            .ok_or_else(|| IntegrationFault::NotFound(format!("there is no webhook {id}")))?;
+            .ok_or_else(|| IntegrationFault::NotFound(no_webhook(&id)))?;
         let delivery = self.clock.fresh_id().to_string();
         let began = self.clock.now();
         let rest = Bytes::from(deliverer::rest(TEST_EVENT, began, &json!({ "webhook_id": id })));
@@ -1056,7 +1056,7 @@ impl Desk {
         } else if self.endpoints().await?.contains_key(&id) {
             (Some(false), Some("switched off by hand".to_owned()))
         } else {
-            return Err(IntegrationFault::NotFound(format!("there is no webhook {id}")));
+            return Err(IntegrationFault::NotFound(no_webhook(&id)));
         };
         let order = SetWebhook {
             webhook: id,
@@ -1241,4 +1241,9 @@ impl Handler<Finish> for DeliveryRetrier {
             let _ = hears.await;
         })
     }
+}
+
+/// Says that there is no such webhook, in no more words than the id may have.
+fn no_webhook(id: &str) -> String {
+    format!("there is no webhook {:?}", id.chars().take(100).collect::<String>())
 }

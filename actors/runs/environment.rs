@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::domain::Secret;
+
 /// Linux refuses a process whose single variable is over 128 KiB, name included; a longer value is cut to this many bytes.
 pub(crate) const MAX_VALUE: usize = 120 * 1024;
 
@@ -10,12 +12,14 @@ pub(crate) const MAX_VALUE: usize = 120 * 1024;
 const PLAIN_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A finished environment.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Environment {
     /// Name and value.
     pub(crate) vars: BTreeMap<String, OsString>,
     /// What was changed to make it fit, in words for the phase's log.
     pub(crate) notes: Vec<String>,
+    /// Values of what was handed on under a name that sounds like a secret: nobody who reads the phase's log is to see them.
+    pub(crate) secrets: Vec<Secret>,
 }
 
 /// Where the parts of an environment come from; later parts win.
@@ -49,6 +53,12 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Environment, String> {
     }
     for name in parts.allowed {
         if let Some(value) = (parts.own)(name) {
+            if let Some(text) = value
+                .to_str()
+                .filter(|text| sounds_secret(name) && text.len() >= SHORTEST)
+            {
+                env.secrets.push(Secret::new(text));
+            }
             env.vars.insert(name.clone(), value);
         }
     }
@@ -64,6 +74,17 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Environment, String> {
         env.put(name.to_owned(), value);
     }
     Ok(env)
+}
+
+/// Bytes of a value that may be a secret; what is shorter stands in many an honest word.
+const SHORTEST: usize = 6;
+
+/// Whether a variable of this name is one that operators keep to themselves.
+fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["TOKEN", "KEY", "SECRET", "PASS", "CREDENTIAL", "AUTH"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// Where commands are looked for.
@@ -121,6 +142,23 @@ mod tests {
         let names: Vec<_> = env.vars.keys().map(String::as_str).collect();
         assert_eq!(names, ["API_KEY", "HOME", "LANG", "PATH", "TMPDIR"]);
         assert_eq!(env.vars["HOME"], "/work");
+    }
+
+    #[test]
+    fn what_is_handed_on_under_the_name_of_a_secret_is_kept_out_of_logs() {
+        let own = |name: &str| Some(OsString::from(format!("the value of {name}")));
+        let allowed = ["OPENAI_API_KEY", "npm_token", "DB_PASSWORD", "LANG", "MODEL"].map(str::to_owned);
+        let env = build(parts(&own, &allowed)).expect("builds");
+        let secrets: Vec<_> = env.secrets.iter().map(Secret::expose).collect();
+        assert_eq!(
+            secrets,
+            [
+                "the value of OPENAI_API_KEY",
+                "the value of npm_token",
+                "the value of DB_PASSWORD"
+            ]
+        );
+        assert_eq!(env.vars["MODEL"], "the value of MODEL");
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Workbench<'_> {
                 )
             }
         };
-        let secrets: Vec<Secret> = trust.handed.iter().filter_map(|pass| pass.token.clone()).collect();
+        let handed = trust.handed.iter().filter_map(|pass| pass.token.clone());
+        let secrets: Vec<Secret> = handed.chain(env.secrets).collect();
         let order = Order {
             argv,
             setting,

@@ -20,7 +20,7 @@ use super::socket::{Ears, Sockets};
 use super::web::{Identity, SlackFault, SlackWeb};
 use super::{APPROVE, REJECT, hear};
 use crate::clock::SharedClock;
-use crate::connectors::{Connector, SinkMaker};
+use crate::connectors::{Connector, Lines, SinkMaker};
 use crate::domain::{ApprovalId, Source};
 use crate::house::{Bell, Bells};
 use crate::messages::slack::{HearCommand, HearMessage, HearPress, Heard, HeardCommand, Pressed, SocketOpened};
@@ -52,6 +52,9 @@ pub struct SlackDoors {
     pub latest: Recipient<LatestThreads>,
 }
 
+/// What connector and line are called.
+const NAME: &str = "slack";
+
 /// Hears Slack. Lives in the thread that starts it.
 pub struct SlackConnector {
     web: SlackWeb,
@@ -59,6 +62,7 @@ pub struct SlackConnector {
     doors: SlackDoors,
     clock: SharedClock,
     bells: Bells,
+    lines: Lines,
     /// What is running, shared with whoever waits for Slack to come within reach.
     line: Rc<Line>,
 }
@@ -80,8 +84,16 @@ impl SlackConnector {
             doors,
             clock,
             bells,
+            lines: Lines::default(),
             line: Rc::default(),
         }
+    }
+
+    /// Tells there how its line stands.
+    #[must_use]
+    pub fn shown_on(mut self, lines: Lines) -> Self {
+        self.lines = lines;
+        self
     }
 
     /// Everything that opening the line takes, to be tried more than once.
@@ -92,6 +104,7 @@ impl SlackConnector {
             doors: self.doors.clone(),
             clock: self.clock.clone(),
             bells: self.bells.clone(),
+            lines: self.lines.clone(),
             line: Rc::clone(&self.line),
             sink,
         }
@@ -100,7 +113,7 @@ impl SlackConnector {
 
 impl Connector for SlackConnector {
     fn name(&self) -> &'static str {
-        "slack"
+        NAME
     }
 
     /// A refused token is an error at once. A Slack that cannot be reached is none: the rest of the house does not wait for it.
@@ -111,6 +124,7 @@ impl Connector for SlackConnector {
                 Ok(()) => Ok(()),
                 Err(Unopened::Slack(fault @ (SlackFault::Wait { .. } | SlackFault::Retryable(_)))) => {
                     tracing::warn!(error = %fault, "Slack is out of reach; it is tried again until it answers");
+                    self.lines.broken(NAME, fault.to_string(), self.clock.now());
                     actix_rt::spawn(opening.keep_trying());
                     Ok(())
                 }
@@ -138,6 +152,7 @@ struct Opening {
     doors: SlackDoors,
     clock: SharedClock,
     bells: Bells,
+    lines: Lines,
     line: Rc<Line>,
     sink: SinkMaker,
 }
@@ -173,6 +188,7 @@ impl Opening {
             names: Names::new(self.web.clone(), self.clock.clone()),
             missed: Missed::new(self.web.clone(), self.doors.latest.clone(), self.clock.clone()),
             web: self.web.clone(),
+            lines: self.lines.clone(),
             clock: self.clock.clone(),
             heard_at: Cell::new(self.clock.now()),
             sockets: RefCell::default(),
@@ -210,6 +226,7 @@ impl Opening {
                 Err(Unopened::Slack(fault)) => fault.to_string(),
                 Err(Unopened::Library(error)) => error.to_string(),
             };
+            self.lines.broken(NAME, error.as_str(), self.clock.now());
             if said.as_ref() != Some(&error) {
                 tracing::warn!(error, "Slack is still out of reach");
                 said = Some(error);
@@ -234,6 +251,7 @@ struct Room {
     names: Names,
     missed: Missed,
     web: SlackWeb,
+    lines: Lines,
     clock: SharedClock,
     identity: Identity,
     /// When a socket last brought anything.
@@ -480,11 +498,13 @@ impl SlackListener {
             room.heard_at.set(room.clock.now());
             if let Err(fault) = room.web.app_token_works().await {
                 tracing::warn!(error = %fault, "nothing is heard of Slack, and it does not open a socket");
+                room.lines.broken(NAME, fault.to_string(), room.clock.now());
                 return;
             }
             tracing::info!("nothing was heard of Slack for {SILENCE}; its sockets are opened anew");
             if let Err(error) = room.open(ears).await {
                 tracing::warn!(%error, "the sockets to Slack cannot be opened anew; this is tried again");
+                room.lines.broken(NAME, error.to_string(), room.clock.now());
             }
         };
         let round = AssertUnwindSafe(round).catch_unwind().into_actor(self);
@@ -496,7 +516,9 @@ impl SlackListener {
     }
 
     fn noticed(&self) {
-        self.room.heard_at.set(self.room.clock.now());
+        let now = self.room.clock.now();
+        self.room.heard_at.set(now);
+        self.room.lines.open(NAME, now);
     }
 }
 

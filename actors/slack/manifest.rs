@@ -39,8 +39,8 @@ pub fn manifest(name: &str, commands: &[(&str, &str, &str)]) -> Value {
     })
 }
 
-/// Each with the call or event that needs it; without one of them Slack answers `missing_scope`.
-const SCOPES: &[&str] = &[
+/// What the bot has to be allowed. Each with the call or event that needs it; without one of them Slack answers `missing_scope`.
+pub const SCOPES: &[&str] = &[
     // app_mention
     "app_mentions:read",
     // assistant.threads.setStatus

@@ -10,7 +10,7 @@ mod socket;
 mod web;
 
 pub use connector::{SlackConnector, SlackDoors};
-pub use manifest::manifest;
+pub use manifest::{SCOPES, manifest};
 pub use sender::SlackSender;
 pub use web::{Identity, SlackFault, SlackWeb, SlackWebConfig};
 

@@ -2,11 +2,13 @@
 
 mod file;
 mod lock;
+mod look;
 mod normalize;
 mod registry;
 mod shape;
 mod writer;
 
+pub use look::{Look, LookedAt, look};
 pub use normalize::{normalize_state, normalize_url};
 pub use shape::State;
 pub use writer::{StateConfig, StateWriter};

@@ -54,6 +54,15 @@ impl Api {
         }
     }
 
+    /// A server with this token, asked by this client.
+    pub(super) fn with(base: String, token: Option<Secret>) -> Self {
+        Self {
+            base,
+            token,
+            client: client(),
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.ask(Method::GET, path, None).await
     }

@@ -1,11 +1,12 @@
 //! How commands speak to a server: one exchange over HTTP, and what to say when nobody is there. Knows no command.
 
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 pub use awc::Client;
 use awc::error::{ConnectError, SendRequestError};
 pub use awc::http::Method;
-pub use awc::http::header::HeaderMap;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,6 +21,8 @@ pub struct Answered {
     pub status: u16,
     /// The body, as text.
     pub text: String,
+    /// Headers, names in lower case; of several of one name the last.
+    pub headers: BTreeMap<String, String>,
 }
 
 /// What a server answered, as it is.
@@ -27,8 +30,8 @@ pub struct Answered {
 pub struct Raw {
     /// HTTP status.
     pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
+    /// Headers, names in lower case; of several of one name the last.
+    pub headers: BTreeMap<String, String>,
     /// The body.
     pub bytes: Vec<u8>,
 }
@@ -37,7 +40,7 @@ impl Raw {
     /// The value of a header, if it is there and text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.headers.get(name).map(String::as_str)
     }
 }
 
@@ -91,6 +94,7 @@ pub async fn call(
     Ok(Answered {
         status: raw.status,
         text: String::from_utf8_lossy(&raw.bytes).into_owned(),
+        headers: raw.headers,
     })
 }
 
@@ -116,11 +120,19 @@ pub async fn call_raw(
         None => request.send().await,
     };
     let mut response = sent.map_err(|error| match error {
+        SendRequestError::Connect(ConnectError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            NoAnswer::Failed(format!("TLS with {base} failed: {error}"))
+        }
         SendRequestError::Connect(ConnectError::Io(_) | ConnectError::Timeout | ConnectError::Resolver(_)) => {
             NoAnswer::NotRunning(base.to_owned())
         }
         error => NoAnswer::Failed(format!("no answer from {base}: {error}")),
     })?;
+    let headers = response.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let headers = headers.collect();
     let bytes = response
         .body()
         .limit(ANSWER_LIMIT)
@@ -128,7 +140,7 @@ pub async fn call_raw(
         .map_err(|error| NoAnswer::Failed(format!("the answer of {base} broke off: {error}")))?;
     Ok(Raw {
         status: response.status().as_u16(),
-        headers: response.headers().clone(),
+        headers,
         bytes: bytes.to_vec(),
     })
 }

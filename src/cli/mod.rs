@@ -8,6 +8,7 @@ pub mod config;
 mod crons;
 mod deliveries;
 mod desk;
+mod doctor;
 mod follow;
 mod house;
 mod login;
@@ -162,6 +163,9 @@ enum Command {
         after_help = "Examples:\n  firstlight audit list --who ann\n  firstlight audit verify"
     )]
     Audit(audit::AuditCommand),
+    /// Examine the whole set-up and name what is wrong with it, and what to change
+    #[command(after_help = "Examples:\n  firstlight doctor\n  firstlight doctor --ping --json")]
+    Doctor(doctor::DoctorArgs),
     /// Copy the database, the integrations and the secrets into a new folder; the service may run meanwhile
     #[command(after_help = "Example:\n  firstlight backup --to /var/backups/firstlight/monday")]
     Backup(backup::BackupArgs),
@@ -243,6 +247,7 @@ pub fn main() -> ExitCode {
         Command::Mcp => mcp::run(&sources),
         Command::Slack(command) => slack::run(&command, &sources),
         Command::Audit(command) => audit::run(&command, &sources),
+        Command::Doctor(args) => doctor::run(args, &sources),
         Command::Backup(args) => backup::backup(&args, &sources),
         Command::Prune(args) => prune::run(&args, &sources),
         Command::Restore(args) => backup::restore(&args, &sources),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use actors::clock::{Clock, SystemClock};
-use actors::domain::RepoName;
+use actors::domain::{RepoName, nearest};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -155,8 +155,11 @@ pub(super) fn scan(args: &ReposArgs, sources: &Sources, workflow: &str) -> ExitC
 pub(super) fn bare(words: &[String], sources: &Sources) -> ExitCode {
     let [text, rest @ ..] = words else { return no_thing("") };
     let Some(thing) = About::read(text) else {
+        let all = super::command();
+        let meant = nearest(text, all.get_subcommands().map(clap::Command::get_name))
+            .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
         return wrong(&format!(
-            "there is no command {text:?}, and it is no issue or pull request either; firstlight --help shows what there is"
+            "there is no command {text:?}, and it is no issue or pull request either{meant}; firstlight --help shows what there is"
         ));
     };
     let mut how = How {

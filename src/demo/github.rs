@@ -3,7 +3,9 @@
 //! It remembers what it was told and refuses what GitHub refuses, so that the demonstration and the tests speak with it through the
 //! same client as with the real one. Its App's key lies beside this file for everyone to read: it opens nothing but this.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod hooks;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use actix_web::body::SizedStream;
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, LINK, USER_AGENT};
+use actix_web::http::header::{AUTHORIZATION, DATE, LINK, USER_AGENT};
 use actix_web::web::{self, Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use actors::clock::SharedClock;
@@ -166,6 +168,8 @@ impl Minted {
     }
 }
 
+use hooks::{Hooks, OF_THE_APP, Order};
+
 /// What the App was given when it was installed.
 const GRANTED: &[&str] = &["metadata", "contents", "issues", "pull_requests"];
 
@@ -188,6 +192,15 @@ struct State {
     posted: Vec<Comment>,
     last_id: u64,
     budget: Option<(u64, DateTime<Utc>)>,
+    hooks: Hooks,
+    /// Deliveries that somebody asked for and that have not begun.
+    to_deliver: Vec<Order>,
+    /// What the App's page says; absent: whatever it needs.
+    granted: Option<Value>,
+    /// What it subscribed to; absent: everything.
+    subscribed: Option<Value>,
+    /// Owners whose installation is suspended, in lower case.
+    suspended: BTreeSet<String>,
 }
 
 /// A handle on the connection of a request, to close it under the server.
@@ -384,6 +397,50 @@ impl GithubStandIn {
         }
     }
 
+    /// The App's webhook leads there from now on, signed with this secret, or unsigned.
+    pub fn app_delivers_to(&self, url: &str, secret: Option<&str>) {
+        self.shared.lock().hooks.set(OF_THE_APP, url, secret);
+    }
+
+    /// A webhook of this repository leads there from now on.
+    pub fn repo_delivers_to(&self, repo: &str, url: &str, secret: Option<&str>) {
+        self.shared.lock().hooks.set(&repo.to_ascii_lowercase(), url, secret);
+    }
+
+    /// Delivers an event to the App's webhook, for real, and remembers how it was answered: its status, 0 for no answer.
+    ///
+    /// # Panics
+    /// When the App has no webhook.
+    pub async fn delivers(&self, event: &str, payload: Value) -> u16 {
+        let order = self.shared.lock().hooks.fresh(OF_THE_APP, event, payload);
+        deliver(&self.shared, &order.expect("the App has a webhook")).await
+    }
+
+    /// Remembers a delivery that was answered so elsewhere.
+    ///
+    /// # Panics
+    /// When the App has no webhook.
+    pub fn remembers_delivery(&self, event: &str, code: u16, status: &str) {
+        let mut state = self.shared.lock();
+        let order = state.hooks.fresh(OF_THE_APP, event, json!({ "action": "opened" }));
+        let at = iso(self.shared.clock.now());
+        state
+            .hooks
+            .answered(&order.expect("the App has a webhook"), code, status, &at);
+    }
+
+    /// The App's page grants this from now on, as `{"issues": "write", …}`, and it hears of these events alone.
+    pub fn grants(&self, permissions: &Value, events: &Value) {
+        let mut state = self.shared.lock();
+        state.granted = Some(permissions.clone());
+        state.subscribed = Some(events.clone());
+    }
+
+    /// Suspends the installation at an owner.
+    pub fn suspends(&self, owner: &str) {
+        self.shared.lock().suspended.insert(owner.to_ascii_lowercase());
+    }
+
     /// Waits for the `nth` comment (from 1) that came through the API.
     pub async fn comment_number(&self, nth: usize) -> Comment {
         let mut seen = self.shared.comments.subscribe();
@@ -494,7 +551,14 @@ async fn serve(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpR
     };
     match fault {
         None if request.path().contains(".git/") => git(&request, &body, &shared).await,
-        None => answer(&request, &body, &shared),
+        None => {
+            let said = answer(&request, &body, &shared);
+            for order in std::mem::take(&mut shared.lock().to_deliver) {
+                let shared = shared.clone();
+                actix_web::rt::spawn(async move { deliver(&shared, &order).await });
+            }
+            said
+        }
         Some(Fault::Status {
             status,
             headers,
@@ -529,6 +593,14 @@ async fn serve(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpR
             unheard
         }
     }
+}
+
+/// Makes a delivery and remembers how it was answered.
+async fn deliver(shared: &Shared, order: &Order) -> u16 {
+    let (code, status) = hooks::post(order).await;
+    let at = iso(shared.clock.now());
+    shared.lock().hooks.answered(order, code, &status, &at);
+    code
 }
 
 /// The two calls of a clone ("Git HTTP transport", smart, protocol version 0), answered by git itself.
@@ -650,6 +722,8 @@ fn answer(request: &HttpRequest, body: &[u8], shared: &Shared) -> HttpResponse {
         .lock()
         .budget
         .unwrap_or((BUDGET, shared.clock.now() + TimeDelta::hours(1)));
+    let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT");
+    response.insert_header((DATE, date.to_string()));
     response.insert_header(("X-RateLimit-Limit", BUDGET.to_string()));
     response.insert_header(("X-RateLimit-Remaining", remaining.to_string()));
     response.insert_header(("X-RateLimit-Reset", reset.timestamp().to_string()));
@@ -730,6 +804,25 @@ impl Shared {
                     _ => refuse(404, "Not Found"),
                 }
             }
+            ("GET", ["user"]) if caller == Caller::Person => {
+                Ok((200, json!({ "login": "maintainer", "type": "User" })))
+            }
+            ("GET", ["app"]) => {
+                only_app(&caller)?;
+                Ok((200, state.app()))
+            }
+            ("GET", ["app", "installations"]) => {
+                only_app(&caller)?;
+                Ok((200, state.installed()))
+            }
+            ("GET", ["app", "hook", "config"]) => {
+                only_app(&caller)?;
+                found(state.hooks.config(OF_THE_APP))
+            }
+            (_, ["app", "hook", "deliveries", rest @ ..]) => {
+                only_app(&caller)?;
+                state.of_hook(method, OF_THE_APP, rest)
+            }
             ("POST", ["app", "installations", id, "access_tokens"]) => {
                 only_app(&caller)?;
                 let id = id
@@ -805,6 +898,21 @@ impl Shared {
     ) -> Said {
         let not_found = || (404, "Not Found".to_owned());
         match (method, rest) {
+            ("GET", []) => Ok((
+                200,
+                json!({ "full_name": repo, "permissions": { "admin": false, "push": true, "triage": true, "pull": true } }),
+            )),
+            ("GET", ["hooks"]) => Ok((200, state.hooks.listed(repo))),
+            (_, ["hooks", _, "deliveries", rest @ ..]) => state.of_hook(method, repo, rest),
+            ("POST", ["hooks", _, "pings"]) => {
+                let order = state.hooks.fresh(
+                    repo,
+                    "ping",
+                    json!({ "zen": "Keep it logically awesome.", "hook_id": 7 }),
+                );
+                state.to_deliver.push(order.ok_or_else(not_found)?);
+                Ok((204, Value::Null))
+            }
             ("GET", ["issues", number]) => {
                 let number = number.parse().map_err(|_| not_found())?;
                 let thread = state.thread(repo, number).ok_or_else(not_found)?;
@@ -941,6 +1049,48 @@ impl Shared {
 }
 
 impl State {
+    /// As the App's own page has it.
+    fn app(&self) -> Value {
+        let all: BTreeMap<&str, &str> = GRANTED.iter().map(|name| (*name, "write")).collect();
+        let events = [
+            "issues",
+            "issue_comment",
+            "pull_request",
+            "pull_request_review",
+            "pull_request_review_comment",
+        ];
+        json!({
+            "id": APP_ID.parse::<u64>().unwrap_or_default(), "slug": "last-light", "name": "Last Light",
+            "permissions": self.granted.clone().unwrap_or_else(|| json!(all)),
+            "events": self.subscribed.clone().unwrap_or_else(|| json!(events)),
+        })
+    }
+
+    fn installed(&self) -> Value {
+        let permissions = self.app()["permissions"].clone();
+        let listed = self.installations.iter().map(|(owner, id)| {
+            let suspended = self.suspended.contains(owner).then_some("2026-01-02T03:04:05Z");
+            json!({ "id": id, "account": { "login": owner }, "suspended_at": suspended, "permissions": permissions })
+        });
+        listed.collect()
+    }
+
+    /// What lies below `…/deliveries` of a webhook.
+    fn of_hook(&mut self, method: &str, whose: &str, rest: &[&str]) -> Said {
+        match (method, rest) {
+            ("GET", []) => found(self.hooks.deliveries(whose)),
+            ("GET", [id]) => found(self.hooks.delivery(whose, id)),
+            ("POST", [id, "attempts"]) => {
+                let Some(order) = self.hooks.again(whose, id) else {
+                    return refuse(404, "Not Found");
+                };
+                self.to_deliver.push(order);
+                Ok((202, json!({})))
+            }
+            _ => refuse(404, "Not Found"),
+        }
+    }
+
     fn fresh_id(&mut self) -> u64 {
         self.last_id += 1;
         1_000 + self.last_id
@@ -996,6 +1146,10 @@ impl State {
             Ok(())
         }
     }
+}
+
+fn found(value: Option<Value>) -> Said {
+    value.map_or_else(|| refuse(404, "Not Found"), |value| Ok((200, value)))
 }
 
 fn only_app(caller: &Caller) -> Result<(), (u16, String)> {

@@ -1,9 +1,10 @@
 //! `/health` and `/ready`: is the process there, and can it take work. Says nothing that a stranger may not know.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use actors::messages::store::CountStore;
 
+use super::knocks;
 use super::problem::Problem;
 use super::server::{HttpDoors, HttpShared};
 
@@ -13,7 +14,8 @@ use super::server::{HttpDoors, HttpShared};
     tag = "house",
     responses((status = 200, description = "alive", body = serde_json::Value)),
 )]
-pub(crate) async fn health() -> HttpResponse {
+pub(crate) async fn health(request: HttpRequest, shared: Data<HttpShared>) -> HttpResponse {
+    knocks::listen(&request, &shared);
     HttpResponse::Ok().json(serde_json::json!({ "status": "ok", "connector": "github" }))
 }
 

@@ -1,5 +1,8 @@
 //! `Idempotency-Key`: the same request under the same key is acted on once and answered alike. Knows no route.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,6 +17,38 @@ use super::server::{HttpDoors, HttpShared};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_LIMIT: usize = 200;
+
+/// Keys whose requests are being acted on in this process. The store cannot tell them from those that a crash has left
+/// without an answer, which are to be acted on again.
+#[derive(Debug, Default)]
+pub(crate) struct AtWork(Mutex<HashSet<String>>);
+
+impl AtWork {
+    fn keys(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a key, until what is answered goes; nothing, while somebody has it.
+    fn take(&self, key: &str) -> Option<Taken<'_>> {
+        let free = self.keys().insert(key.to_owned());
+        free.then(|| Taken {
+            among: self,
+            key: key.to_owned(),
+        })
+    }
+}
+
+/// A key that is being acted on; free again when this goes.
+struct Taken<'a> {
+    among: &'a AtWork,
+    key: String,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.among.keys().remove(&self.key);
+    }
+}
 
 /// Acts, unless the same request was answered under its key before. `act` is given a seed for the ids that it makes: with
 /// it, a repetition after a crash between act and answer finds what the first one made.
@@ -53,6 +88,12 @@ pub(crate) async fn once_without(
             ))
         })?;
     let key = format!("{}\n{}\n{}", caller.who, request.path(), offered);
+    let Some(_taken) = shared.at_work.take(&key) else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "a request under this Idempotency-Key is still at work; ask again in a moment for its answer",
+        ));
+    };
     let claim = ClaimKey {
         key: key.clone(),
         request: hex::encode(Sha256::digest(body)),

@@ -12,11 +12,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::admin::{PAGE_LIMIT, cursor, whole};
 use super::auth::{self, Caller};
 use super::idempotency;
 use super::problem::Problem;
 use super::proxies::client_address;
 use super::server::{HttpDoors, HttpShared};
+use super::wish;
 use crate::tools::{CATALOGUE, ToolCaller, ToolFault, ToolResult, parsed};
 
 /// Largest body of these routes, in bytes: a payload of the largest size, with room for its envelope.
@@ -46,13 +48,16 @@ pub(super) struct Ask {
 
 impl Ask {
     fn input<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let input = if self.body.is_empty() {
-            Value::Object(Map::new())
-        } else {
-            serde_json::from_slice(&self.body)
-                .map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?
+        let input = match self.body.trim_ascii() {
+            [] => Map::new(),
+            body => wish::object(body)?,
         };
-        Ok(parsed(input)?)
+        Ok(parsed(Value::Object(input))?)
+    }
+
+    /// For what takes no input.
+    fn nothing(&self) -> Result<(), Problem> {
+        wish::nothing(&self.body)
     }
 
     fn by(&self) -> ToolCaller {
@@ -109,7 +114,7 @@ impl actix_web::FromRequest for Ask {
         let request = request.clone();
         Box::pin(async move {
             Ok(Self {
-                body: body.await.map_err(too_large)?,
+                body: body.await?,
                 caller: caller.await?.into_inner(),
                 shared: shared.await?,
                 doors: doors.await?,
@@ -117,18 +122,6 @@ impl actix_web::FromRequest for Ask {
             })
         })
     }
-}
-
-/// A body over the cap has an answer in our words.
-fn too_large(error: actix_web::Error) -> actix_web::Error {
-    if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body has more than {BODY_CAP} bytes, which is the most that is taken"),
-        )
-        .into();
-    }
-    error
 }
 
 fn shown(result: ToolResult) -> Result<HttpResponse, Problem> {
@@ -206,6 +199,7 @@ pub(super) async fn register(ask: Ask) -> Result<HttpResponse, Problem> {
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn delete(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     let result = ask.doors.tools.delete(id.clone()).await;
     shown(ask.audited("integration_webhook_delete", &id, result).await)
 }
@@ -248,6 +242,7 @@ pub(super) async fn rotate(id: Path<String>, ask: Ask) -> Result<HttpResponse, P
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     ask.once("integration_webhook_ping", &id, async || {
         ask.doors.tools.ping(id.clone()).await
     })
@@ -263,6 +258,7 @@ pub(super) async fn ping(id: Path<String>, ask: Ask) -> Result<HttpResponse, Pro
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     ask.once("integration_webhook_enable", &id, async || {
         ask.doors.tools.switch(id.clone(), true).await
     })
@@ -278,6 +274,7 @@ pub(super) async fn enable(id: Path<String>, ask: Ask) -> Result<HttpResponse, P
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn disable(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     ask.once("integration_webhook_disable", &id, async || {
         ask.doors.tools.switch(id.clone(), false).await
     })
@@ -317,6 +314,7 @@ pub(super) async fn set_git(ask: Ask) -> Result<HttpResponse, Problem> {
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn git_dry_run(ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     idempotency::once(
         &ask.request,
         &ask.body,
@@ -397,14 +395,8 @@ pub(super) async fn deliveries(
     let query = query
         .map_err(|error| Problem::bad_request(error.to_string()))?
         .into_inner();
-    let whole = |field: &str, text: Option<String>| match text.filter(|text| !text.is_empty()) {
-        None => Ok(None),
-        Some(text) => text
-            .parse::<i64>()
-            .map(Some)
-            .map_err(|_| Problem::bad_request(format!("{field}: must be a whole number"))),
-    };
-    let (before, limit) = (whole("before", query.before)?, whole("limit", query.limit)?);
+    let before = cursor(query.before.as_ref())?;
+    let limit = whole("limit", query.limit.as_ref(), 1..=PAGE_LIMIT)?;
     let input = json!({ "state": query.state, "webhookId": query.webhook, "event": query.event, "before": before,
         "limit": limit });
     shown(doors.tools.deliveries(parsed(input)?).await)
@@ -432,6 +424,7 @@ pub(super) async fn delivery(id: Path<String>, doors: Data<HttpDoors>) -> Result
     responses((status = 200, description = "done", body = serde_json::Value)),
 )]
 pub(super) async fn redeliver(id: Path<String>, ask: Ask) -> Result<HttpResponse, Problem> {
+    ask.nothing()?;
     ask.once("redeliver", &id, async || {
         let order = Redeliver {
             id: id.clone(),

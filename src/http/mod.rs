@@ -10,6 +10,7 @@ mod github;
 mod health;
 mod idempotency;
 mod integrations;
+mod knocks;
 mod mcp;
 mod metrics;
 mod openapi;
@@ -17,7 +18,9 @@ mod problem;
 mod proxies;
 mod routes;
 mod server;
+mod span;
 mod sse;
+mod wish;
 
 pub use auth::{Admin, Claims, OAuthApp, SignIn, Tokens};
 pub use body::BodyBudget;

@@ -70,6 +70,8 @@ struct Trouble {
         super::admin::stats::hourly,
         super::admin::config::show,
         super::admin::config::actors,
+        super::admin::knocks::word,
+        super::admin::knocks::heard,
         super::admin::rehearsal::rehearse,
         super::admin::containers::list,
         super::admin::containers::stats,

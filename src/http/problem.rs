@@ -1,11 +1,17 @@
 //! Failure becomes status and words: `{"error": "…"}` everywhere. Decides nothing else.
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError};
 use actors::messages::dispatch::{NotDispatched, NotRetried};
 use actors::messages::runs::NotCancelled;
 use actors::messages::store::StoreError;
+
+/// Characters of words at most. What a caller sent may stand in them.
+const WORDS_LIMIT: usize = 2_000;
 
 /// Seconds after which a refused sender may try again.
 const RETRY_SECONDS: &str = "1";
@@ -22,7 +28,7 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, words: impl Into<String>) -> Self {
         Self {
             status,
-            words: words.into(),
+            words: one_line(words.into()),
         }
     }
 
@@ -47,6 +53,19 @@ impl Problem {
     }
 }
 
+/// Words that a terminal or a log can show as they are: what a caller sent may do nothing there.
+fn one_line(words: String) -> String {
+    if words.len() <= WORDS_LIMIT && !words.contains(char::is_control) {
+        return words;
+    }
+    let shown = |c: char| match c {
+        '\n' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    words.chars().map(shown).take(WORDS_LIMIT).collect()
+}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.status
@@ -62,6 +81,56 @@ impl ResponseError for Problem {
         }
         response.json(serde_json::json!({ "error": self.words }))
     }
+}
+
+/// Bytes of a body at most, for the words of a refusal; the library's own setting cannot be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyCap(pub(super) usize);
+
+/// A failure that the server library has put into words of its own, or into none, is told like every other one.
+pub(super) async fn in_our_words(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let answer = next.call(request).await?;
+    let Some(problem) = told_by_others(&answer) else {
+        return Ok(answer.map_into_left_body());
+    };
+    let mut told = problem.error_response();
+    for (name, value) in answer.headers() {
+        if ![CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING].contains(name) {
+            told.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    Ok(answer.into_response(told).map_into_right_body())
+}
+
+/// What an answer says that is none of ours; nothing, if it is ours or no failure.
+fn told_by_others(answer: &ServiceResponse<impl MessageBody>) -> Option<Problem> {
+    let status = answer.status();
+    let ours = match answer.response().error() {
+        Some(error) => error.as_error::<Problem>().is_some(),
+        None => answer.headers().contains_key(CONTENT_TYPE),
+    };
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    let words = match (status, answer.response().error()) {
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => {
+            let most = answer.request().app_data::<BodyCap>().map_or(0, |cap| cap.0);
+            format!("the body has more than {most} bytes, which is the most that is taken")
+        }
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            "nothing here answers to this method; GET /api/openapi.json lists what there is".to_owned()
+        }
+        (_, Some(error)) if status.is_client_error() => error.to_string(),
+        (_, Some(error)) => {
+            tracing::error!(%error, "a request could not be answered");
+            "this could not be answered; the log of the service says why".to_owned()
+        }
+        (_, None) => status.canonical_reason().unwrap_or("refused").to_lowercase(),
+    };
+    Some(Problem::new(status, words))
 }
 
 impl From<StoreError> for Problem {

@@ -37,7 +37,7 @@ impl TrustedProxies {
         }
     }
 
-    fn knows(&self, address: IpAddr) -> bool {
+    pub(super) fn knows(&self, address: IpAddr) -> bool {
         (self.known)(address)
     }
 

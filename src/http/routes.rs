@@ -6,7 +6,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, ResponseError};
 use tracing_actix_web::TracingLogger;
 
-use super::problem::Problem;
+use super::problem::{BodyCap, Problem};
+use super::span::RequestSpan;
 use super::{admin, api, auth, dashboard, github, health, integrations, mcp, metrics, openapi};
 
 /// Largest body of an API request, in bytes.
@@ -16,6 +17,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
     config
         .app_data(web::Data::from(agents.sessions))
         .app_data(web::PayloadConfig::new(API_BODY_CAP))
+        .app_data(BodyCap(API_BODY_CAP))
         // Open to everybody: exact paths, never a prefix or a suffix.
         .route("/health", web::get().to(health::health))
         .route("/ready", web::get().to(health::ready))
@@ -42,10 +44,11 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
         .service(
             web::scope("/api/integrations")
                 .app_data(web::PayloadConfig::new(integrations::BODY_CAP))
+                .app_data(BodyCap(integrations::BODY_CAP))
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::get().to(integrations::state))
                 .route("/state", web::get().to(integrations::state))
                 .route("/webhooks", web::get().to(integrations::webhooks))
@@ -74,7 +77,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/run", web::post().to(api::run))
                 .route("/build", web::post().to(api::build))
                 .route("/openapi.json", web::get().to(openapi::show))
@@ -90,7 +93,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default()),
+                .wrap(TracingLogger::<RequestSpan>::new()),
         )
         // The seed's short form.
         .service(
@@ -98,7 +101,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route(web::post().to(admin::crons::toggle)),
         )
         .service(
@@ -106,7 +109,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("/session", web::get().to(auth::session))
                 .route("/logout", web::post().to(auth::logout))
                 .route("/stream", web::get().to(admin::stream::changes))
@@ -119,6 +122,8 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .route("/stats/hourly", web::get().to(admin::stats::hourly))
                 .route("/config", web::get().to(admin::config::show))
                 .route("/actors", web::get().to(admin::config::actors))
+                .route("/knocks", web::get().to(admin::knocks::word))
+                .route("/knocks/{word}", web::get().to(admin::knocks::heard))
                 .route("/route-test", web::post().to(admin::rehearsal::rehearse))
                 .route("/containers", web::get().to(admin::containers::list))
                 .route("/containers/stats", web::get().to(admin::containers::stats))
@@ -190,7 +195,7 @@ pub(crate) fn all(config: &mut ServiceConfig, agents: mcp::Service) {
                 .wrap(from_fn(auth::guard))
                 .wrap(from_fn(auth::witness))
                 .wrap(from_fn(auth::request_id))
-                .wrap(TracingLogger::default())
+                .wrap(TracingLogger::<RequestSpan>::new())
                 .route("", web::post().to(admin::approvals::respond))
                 .default_service(web::to(nothing_here)),
         )

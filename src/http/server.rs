@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpServer};
 use actors::changes::Board;
 use actors::clock::SharedClock;
-use actors::connectors::{Connector, SinkMaker};
+use actors::connectors::{Connector, Lines, SinkMaker};
 use actors::github::{GithubConnector, GithubRules};
 use actors::messages::dispatch::{DispatchWorkflow, RetryRun};
 use actors::messages::github::{Deliver, ExplainRefusal};
@@ -35,8 +35,10 @@ use super::admin::config::Looks;
 use super::admin::{Desk, Station};
 use super::auth::{Abroad, Admin, Home, SignIn};
 use super::body::BodyBudget;
+use super::idempotency::AtWork;
+use super::knocks::Knocks;
 use super::proxies::{TrustedProxies, came_by_tls};
-use super::{doorway, github, mcp, routes};
+use super::{doorway, github, mcp, problem, routes};
 use crate::doors;
 use crate::mcp::McpServer;
 use crate::tools::{Scope, ToolDoors, WorkTools};
@@ -74,12 +76,18 @@ pub struct HttpShared {
     pub changes: Board,
     /// The settings for eyes: `{default, overlay, merged, provenance}`, without secrets.
     pub config: serde_json::Value,
+    /// How the lines of connectors to their platforms stand.
+    pub lines: Lines,
     /// What actors had done when somebody looked.
     pub(crate) looks: Looks,
+    /// Words that are waited for at `/health`.
+    pub(crate) knocks: Knocks,
     /// When it was last looked why a signature does not fit.
     pub(crate) explanations: github::Seldom,
     /// The time.
     pub clock: SharedClock,
+    /// Idempotency keys whose requests are being acted on.
+    pub(crate) at_work: AtWork,
     ready: AtomicBool,
     address: OnceLock<SocketAddr>,
 }
@@ -112,9 +120,12 @@ impl HttpShared {
             metrics_public: false,
             changes: Board::default(),
             config: serde_json::Value::Null,
+            lines: Lines::default(),
             looks: Looks::new(clock.now()),
+            knocks: Knocks::default(),
             explanations: github::Seldom::default(),
             clock,
+            at_work: AtWork::default(),
             ready: AtomicBool::new(false),
             address: OnceLock::new(),
         }
@@ -297,6 +308,7 @@ impl HttpDoor {
                 .app_data(Data::new(doors))
                 .app_data(Data::new(github::Intake::new()))
                 .configure(|config| routes::all(config, mcp.clone()))
+                .wrap(from_fn(problem::in_our_words))
                 .wrap(from_fn(doorway::pass))
         })
         .workers(self.workers)

@@ -119,7 +119,8 @@ fn hide_account(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         shown.push_str(before);
-        let end = after.find(['/', '?', '#', ' ', '"', '\'']).unwrap_or(after.len());
+        // An apostrophe may stand in a password; a quote may not.
+        let end = after.find(['/', '?', '#', ' ', '"']).unwrap_or(after.len());
         rest = after;
         if let Some(account) = after[..end].rfind('@') {
             shown.push_str(REDACTED);
@@ -171,6 +172,10 @@ mod tests {
                 "a=https://[redacted]@h?x=y@z b=ftp://[redacted]@h",
             ),
             ("https://u:p@w@h", "https://[redacted]@h"),
+            (
+                "curl 'https://u:it's@h/' me@home",
+                "curl 'https://[redacted]@h/' me@home",
+            ),
             ("mail me@home", "mail me@home"),
             ("://", "://"),
         ];

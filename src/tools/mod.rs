@@ -190,10 +190,10 @@ impl ToolDoors {
             who: caller.signs.clone(),
             from: caller.from.clone(),
             action: action.to_owned(),
-            target,
+            target: plain(&target),
             result: match result {
                 Ok(_) => "ok".to_owned(),
-                Err(fault) => fault.to_string().chars().take(300).collect(),
+                Err(fault) => plain(&fault.to_string()),
             },
             at: self.clock.now(),
         };
@@ -516,6 +516,13 @@ impl ToolDoors {
         tracing::info!(cron = input.cron, firing = firing.0, who = %caller.who, "schedule fired by hand");
         Ok(json!({ "cron": input.cron, "firing": firing }))
     }
+}
+
+/// One line for the audit log, whatever somebody sent.
+fn plain(text: &str) -> String {
+    const LIMIT: usize = 300;
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).take(LIMIT).collect()
 }
 
 fn as_json(answer: impl serde::Serialize) -> Value {

@@ -193,6 +193,17 @@ test("a workflow is started from its form, and its log grows while one looks", a
     await leave(page);
 });
 
+test("who comes before a run has printed anything sees its log when there is one", async () => {
+    const id = await service.run("later", { repo: "acme/site", issueNumber: 43 }, ["paused"]);
+    const { approvals } = await service.api(`/admin/api/approvals?run=${id}`);
+    const page = await visit(`/admin/runs/${id}`);
+    await page.locator("#live[data-state=live]").waitFor();
+    assert.equal(await page.locator("[data-lines]").count(), 0);
+    await service.api(`/admin/api/approvals/${approvals[0].id}/respond`, { decision: "approved" });
+    await page.locator("[data-lines]", { hasText: "said after the answer" }).waitFor({ timeout: 10000 });
+    await leave(page);
+});
+
 test("a run that may not be started says why where it was asked for", async () => {
     const page = await visit("/admin/workflows/slow");
     await page.fill("#run-repo", "strangers/site");

@@ -570,7 +570,7 @@ async fn a_rehearsal_says_what_every_rule_would_say_and_leaves_no_trace() {
         (json!({}), 400, "payload is missing"),
         (json!({ "id": "x", "payload": {} }), 400, "exclude each other"),
         (json!({ "id": 7 }), 400, "Invalid JSON"),
-        (json!([]), 400, "Invalid JSON"),
+        (json!([]), 400, "the body must be a JSON object"),
         (json!({ "paylod": {} }), 400, "unknown field `paylod`"),
     ] {
         let answer = app.post("/admin/api/route-test", Some(&token), &body).await;

@@ -13,6 +13,7 @@ use crate::support::clock::ManualClock;
 use crate::support::oauth::visit;
 use crate::support::payloads::comment;
 use crate::support::process::firstlight;
+use crate::support::routes::{Door, routes};
 
 /// Signs in as a browser does; the cookie as it is sent back, and as it was set.
 async fn session(app: &TestApp) -> (String, String) {
@@ -574,71 +575,6 @@ async fn who_answers_in_a_comment_is_in_the_audit_log_too() {
     app.finish().await;
 }
 
-/// What stands before a route.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Door {
-    /// Nothing: it has its reason, or checks for itself.
-    Open,
-    /// The guard of the API, which says 401.
-    Api,
-    /// The guard of the pages, which sends people to sign in.
-    Pages,
-}
-
-/// Every route of the table, as method and path with something in each place.
-fn routes() -> Vec<(Door, String, String)> {
-    let source = include_str!("../../src/http/routes.rs");
-    let (mut door, mut scope, mut routes) = (Door::Open, String::new(), Vec::new());
-    let quoted = |text: &str| {
-        let literal = text.split('"').nth(1).expect("a path").to_owned();
-        literal
-            .split('/')
-            .map(|part| if part.starts_with('{') { "x" } else { part })
-            .collect::<Vec<_>>()
-            .join("/")
-    };
-    let wraps = |word: &str| source.matches(&format!("from_fn(auth::{word})")).count();
-    assert_eq!(wraps("guard"), wraps("witness"), "what is guarded is witnessed");
-    let mut rest = source;
-    let next = |rest: &str| {
-        [".route(", "web::scope(", "web::resource("]
-            .iter()
-            .filter_map(|word| rest.find(word))
-            .min()
-    };
-    while let Some(at) = next(rest) {
-        let (word, after) = rest[at..].split_once('(').expect("a call");
-        let here = &after[..next(after).unwrap_or(after.len())];
-        if word == ".route" {
-            let method = here
-                .split("web::")
-                .nth(1)
-                .and_then(|word| word.split('(').next())
-                .expect("a method");
-            // A route of a resource has the resource's path.
-            let path = if here.trim_start().starts_with('"') {
-                quoted(here)
-            } else {
-                String::new()
-            };
-            routes.push((door, method.to_uppercase(), format!("{scope}{path}")));
-        } else {
-            scope = quoted(here);
-            door = match (here.contains("auth::guard"), here.contains("::guard")) {
-                (true, _) => Door::Api,
-                (false, true) => Door::Pages,
-                (false, false) => Door::Open,
-            };
-        }
-        rest = after;
-    }
-    // The tools over MCP are a service of their own.
-    for method in ["GET", "POST", "DELETE"] {
-        routes.push((Door::Api, method.to_owned(), "/mcp".to_owned()));
-    }
-    routes
-}
-
 /// What needs no token, each with the reason.
 const OPEN: &[(&str, &str, &str)] = &[
     (
@@ -672,11 +608,11 @@ const OPEN: &[(&str, &str, &str)] = &[
 async fn every_route_refuses_whoever_has_no_right_to_it() {
     const KEY: &str = "an admin secret of the tests";
     let app = TestApp::start_with(&[("ADMIN_SECRET", KEY)], "").await;
-    let routes = routes();
+    let routes: Vec<_> = routes().into_iter().map(|route| (route.at("x"), route)).collect();
     let behind = |door: Door| -> Vec<(&str, &str)> {
-        let there = routes.iter().filter(|(of, ..)| *of == door);
+        let there = routes.iter().filter(|(_, route)| route.door == door);
         there
-            .map(|(_, method, path)| (method.as_str(), path.as_str()))
+            .map(|(path, route)| (route.method.as_str(), path.as_str()))
             .collect()
     };
     let allowed: Vec<(&str, &str)> = OPEN.iter().map(|(method, path, _)| (*method, *path)).collect();
@@ -889,7 +825,7 @@ async fn tokens_and_the_audit_log_are_kept_from_the_command_line() {
     let (_, shown, _) = command(&app, &admin, &["audit", "list", "--target", id, "--limit", "2"]).await;
     assert!(shown.contains("token revoke") && shown.contains("127.0.0.1"), "{shown}");
     let (done, _, why) = command(&app, &admin, &["audit", "list", "--since", "yesterday"]).await;
-    assert!(!done && why.contains("since must be a time"), "{why}");
+    assert!(!done && why.contains("since must be an instant"), "{why}");
     let (done, _, why) = command(&app, &admin, &["tokens", "create", "x", "--days", "400"]).await;
     assert!(!done && why.contains("400"), "{why}");
     app.finish().await;

@@ -41,6 +41,7 @@ async fn a_conversation_is_shown_with_its_words_as_text_and_its_events() {
         slack.acked(&envelope).await;
     }
     app.settle().await;
+    says(&page(&app, "/admin/").await, &["connected</span>"]);
     let list = page(&app, "/admin/chats?state=live&user=U1").await;
     says(&list, &["<bdi>ann</bdi>", "direct message", "goes on", "1 goes on"]);
     assert!(!list.contains("<script>alert") && !list.contains("<img"), "{list}");
@@ -67,6 +68,25 @@ async fn a_conversation_is_shown_with_its_words_as_text_and_its_events() {
     }
     app.finish_quietly().await;
     slack.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_chat_that_cannot_be_reached_is_told_where_one_looks_first() {
+    // Nobody listens there.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}/api", closed.local_addr().expect("bound"));
+    drop(closed);
+    let env = [
+        ("SLACK_API_URL", url.as_str()),
+        ("SLACK_BOT_TOKEN", "xoxb-stand-in-bot"),
+        ("SLACK_APP_TOKEN", "xapp-stand-in-app"),
+    ];
+    let app = TestApp::start_with(&env, "").await;
+    says(
+        &page(&app, "/admin/").await,
+        &["Slack is out of reach", "out of reach</span>"],
+    );
+    app.finish_quietly().await;
 }
 
 #[actix_rt::test]
@@ -202,7 +222,7 @@ async fn the_house_is_a_picture_with_a_table_that_says_the_same() {
             "RunSupervisor",
             "DeliveryRetrier",
             "EventArrived",
-            "restarts: none since",
+            "no restart since",
             "events wait to be routed",
             "data-every=\"2\"",
         ],

@@ -1142,7 +1142,7 @@ async fn an_operator_manages_webhooks_and_deliveries_over_the_api() {
             &json!(["http://127.0.0.1/"]),
         )
         .await;
-    assert_eq!(shapeless.json()["error"], "the input must be a JSON object");
+    assert_eq!(shapeless.json()["error"], "the body must be a JSON object");
     assert_eq!(
         app.post("/api/integrations/tools/rm", Some(&token), &json!({}))
             .await

@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod auth;
+mod canary;
 mod chat;
 mod cli;
 mod crons;
@@ -9,6 +10,8 @@ mod dashboard;
 mod dashboard_desk;
 mod deliveries;
 mod demo;
+mod doctor;
+mod doors;
 mod gates;
 mod github;
 mod integrations;

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
@@ -178,6 +180,67 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), KeepError> {
     check(to)
 }
 
+/// What a database looks like from beside the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// Its version.
+    pub version: i32,
+    /// The last version that this program knows.
+    pub known: i32,
+    /// Bytes of the file and its write-ahead log.
+    pub bytes: u64,
+    /// Whether the database's quick check came to its end in time; it found nothing then.
+    pub checked: bool,
+}
+
+/// Looks at a database without changing it: its version, and for at most so long whether it is whole. It may be in use.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn look(path: &Path, patience: Duration) -> Result<Looked, KeepError> {
+    let unreadable = |source| KeepError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let db = open(path)?;
+    let version: i32 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(unreadable)?;
+    let interrupt = db.get_interrupt_handle();
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        // Dropped at the end of the check, which ends the wait as well.
+        if wait.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            interrupt.interrupt();
+        }
+    });
+    let words = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    drop(done);
+    // It only waits and interrupts.
+    let _ = watch.join();
+    let checked = match words {
+        Ok(words) if words == "ok" => true,
+        Ok(words) => {
+            return Err(KeepError::Damaged {
+                path: path.to_owned(),
+                words,
+            });
+        }
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => false,
+        Err(error) => return Err(unreadable(error)),
+    };
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    Ok(Looked {
+        version,
+        known: super::migrate::MIGRATIONS.last().map_or(0, |last| last.version),
+        bytes: size(path) + size(&log),
+        checked,
+    })
+}
+
 /// Whether a database is whole, by its own check.
 ///
 /// # Errors
@@ -302,6 +365,25 @@ mod tests {
             tamper(&path, sql);
             assert_eq!(verify_audit(&path).expect("read"), Proof::Broken { row, why }, "{sql}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn a_database_is_looked_at_while_it_is_in_use_and_damage_shows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one.db");
+        let store = SqliteStore::open(SqliteOptions::at(&path), SystemClock::shared()).expect("opened");
+        let found = look(&path, Duration::from_secs(20)).expect("looked");
+        assert!(
+            found.checked && found.version == found.known && found.bytes > 0,
+            "{found:?}"
+        );
+        store.close().await.expect("closed");
+        let mut bytes = std::fs::read(&path).expect("read");
+        let from = bytes.len() / 2;
+        bytes[from..].fill(0x5a);
+        std::fs::write(&path, bytes).expect("written");
+        let error = look(&path, Duration::from_secs(20)).expect_err("damaged");
+        assert!(error.to_string().contains("one.db"), "{error}");
     }
 
     #[test]

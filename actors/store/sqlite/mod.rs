@@ -42,7 +42,7 @@ use tokio::sync::oneshot;
 
 use self::columns::json;
 use self::fault::Fault;
-pub use self::keep::{KeepError, Proof, check, compact, copy, prunable, room, verify_audit};
+pub use self::keep::{KeepError, Looked, Proof, check, compact, copy, look, prunable, room, verify_audit};
 use self::migrate::{MIGRATIONS, Migration};
 use self::readers::Asked;
 use self::writer::{Tally, Told, Writer};

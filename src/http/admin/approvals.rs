@@ -14,6 +14,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
@@ -115,20 +116,19 @@ pub(crate) async fn respond(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let approval: ApprovalId = id.parse().map_err(|_| unknown())?;
-    let wish: Value =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish = wish::of(&["decision", "reason", "response", "shown"], &body)?;
     let decision = wish
         .get("decision")
         .and_then(Value::as_str)
         .and_then(Decision::from_text)
         .ok_or_else(|| Problem::bad_request("decision must be \"approved\" or \"rejected\""))?;
-    let text = |key: &str| wish.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (response, reason) = (wish::text(&wish, "response")?, wish::text(&wish, "reason")?);
     let answer = Answer {
         approval,
         decision,
         by: caller.responder(Via::Api),
-        response: text("response").or_else(|| text("reason")).map(str::to_owned),
-        saw: text("shown").map(str::to_owned),
+        response: response.or(reason).map(str::to_owned),
+        saw: wish::text(&wish, "shown")?.map(str::to_owned),
         at: shared.clock.now(),
     };
     idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {

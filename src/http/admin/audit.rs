@@ -4,11 +4,10 @@ use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use actors::domain::AuditFilter;
 use actors::messages::store::{ListAudit, RecordAudit};
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{PAGE, page_size};
+use super::{PAGE, instant, page_size, whole};
 use crate::http::auth::{self, Caller};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
@@ -22,7 +21,7 @@ pub(crate) struct ListQuery {
     since: Option<String>,
     until: Option<String>,
     limit: Option<String>,
-    cursor: Option<i64>,
+    cursor: Option<String>,
 }
 
 /// `?who&action&target&since&until&limit&cursor` → `{audit: [{seq, at, who, from, action, target, result}], nextCursor}`, newest
@@ -46,23 +45,13 @@ pub(crate) async fn list(
         who: given(query.who),
         action: given(query.action),
         target: given(query.target),
-        since: instant("since", given(query.since))?,
-        until: instant("until", given(query.until))?,
-        before: query.cursor,
+        since: instant("since", query.since.as_ref())?,
+        until: instant("until", query.until.as_ref())?,
+        before: whole("cursor", query.cursor.as_ref(), 0..=i64::MAX)?,
         limit: page_size(query.limit.as_ref(), PAGE)?,
     };
     let page = doors.list_audit.send(ListAudit(filter)).await??;
     Ok(HttpResponse::Ok().json(json!({ "audit": page.items, "nextCursor": page.next })))
-}
-
-fn instant(name: &str, text: Option<String>) -> Result<Option<DateTime<Utc>>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    match DateTime::parse_from_rfc3339(&text) {
-        Ok(at) => Ok(Some(at.to_utc())),
-        Err(_) => Err(Problem::bad_request(format!(
-            "{name} must be a time as in 2026-01-31T09:30:00Z"
-        ))),
-    }
 }
 
 /// Who did what, from where; `refused` says why it came to nothing.
@@ -81,8 +70,8 @@ pub(super) fn line(
             .map(|ip| ip.to_string())
             .unwrap_or_default(),
         action: action.to_owned(),
-        target: target.to_owned(),
-        result: refused.unwrap_or("ok").to_owned(),
+        target: auth::plain(target),
+        result: auth::plain(refused.unwrap_or("ok")),
         at: shared.clock.now(),
     }
 }

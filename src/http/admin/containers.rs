@@ -12,6 +12,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 /// `{containers: [{name, pid, run, phase, command, processes, memoryBytes, cpuMs}]}`: the process groups of phases at work.
 #[utoipa::path(
@@ -60,6 +61,7 @@ pub(crate) async fn kill(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let name = name.into_inner();
+    wish::nothing(&body)?;
     idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
         let refused = if !name.starts_with(ProcessGroup::PREFIX) {
             Some(Problem::bad_request(format!(

@@ -15,6 +15,7 @@ use crate::http::auth::{self, Caller};
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 /// Firings of the future that are shown.
 const AHEAD: usize = 10;
@@ -177,7 +178,7 @@ pub(crate) async fn toggle(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    let wish = object(&body)?;
+    let wish = wish::maybe(&["enabled"], &body)?;
     let enabled = match wish.get("enabled") {
         None | Some(Value::Null) => None,
         Some(Value::Bool(enabled)) => Some(*enabled),
@@ -217,8 +218,8 @@ pub(crate) async fn reschedule(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    let wish = object(&body)?;
-    let schedule = wish.get("schedule").and_then(Value::as_str).map(str::trim);
+    let wish = wish::of(&["schedule"], &body)?;
+    let schedule = wish::text(&wish, "schedule")?.map(str::trim);
     let schedule = schedule
         .filter(|schedule| !schedule.is_empty())
         .ok_or_else(|| Problem::bad_request("schedule is required"))?
@@ -255,6 +256,7 @@ pub(crate) async fn reset(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
+    wish::nothing(&body)?;
     let acts = Acts {
         request,
         body,
@@ -288,6 +290,7 @@ pub(crate) async fn run(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
+    wish::nothing(&body)?;
     idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
         let order = FireCron {
             cron: name.to_string(),
@@ -330,8 +333,7 @@ pub(crate) async fn preview(
 ) -> Result<HttpResponse, Problem> {
     // Arithmetic that changes nothing, asked for with every key that is pressed: no matter for the audit log.
     auth::told(&request);
-    let wish: Preview =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish: Preview = wish::typed(&body)?;
     let timezone = wish.timezone.as_deref().filter(|zone| !zone.is_empty());
     let schedule = Schedule::parse(&wish.schedule, timezone)
         .map_err(|error| Problem::bad_request(format!("invalid schedule: {error}")))?;
@@ -345,17 +347,6 @@ pub(crate) async fn preview(
 
 fn shown(firing: &Firing) -> Value {
     json!({ "at": firing.at, "local": firing.local, "shifted": firing.shifted })
-}
-
-fn object(body: &[u8]) -> Result<Value, Problem> {
-    if body.is_empty() {
-        return Ok(json!({}));
-    }
-    match serde_json::from_slice(body) {
-        Ok(wish @ Value::Object(_)) => Ok(wish),
-        Ok(_) => Err(Problem::bad_request("the body must be a JSON object")),
-        Err(error) => Err(Problem::bad_request(format!("Invalid JSON: {error}"))),
-    }
 }
 
 async fn find(doors: &HttpDoors, name: &str) -> Result<CronView, Problem> {

@@ -16,6 +16,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
@@ -165,8 +166,7 @@ pub(crate) async fn replay(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let wish: Replay =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish: Replay = wish::typed(&body)?;
     let as_new = match wish.r#as.as_str() {
         "new" => true,
         "same" => false,

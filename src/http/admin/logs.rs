@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+use super::whole;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
 
@@ -42,9 +43,27 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct LogQuery {
+    offset: Option<String>,
+    limit: Option<String>,
+    tail: Option<String>,
+}
+
+/// The piece of a log that a query asks for, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
     offset: Option<u64>,
     limit: Option<u64>,
     tail: Option<u64>,
+}
+
+impl LogQuery {
+    fn asked(&self) -> Result<Asked, Problem> {
+        Ok(Asked {
+            offset: whole("offset", self.offset.as_ref(), 0..=u64::MAX)?,
+            limit: whole("limit", self.limit.as_ref(), 0..=u64::MAX)?,
+            tail: whole("tail", self.tail.as_ref(), 0..=u64::MAX)?,
+        })
+    }
 }
 
 /// `?offset&limit` or `?tail`, in bytes, or a `Range` header → the bytes as they were printed, at most 4 MiB at a time.
@@ -71,6 +90,7 @@ pub(crate) async fn read(
     if accepts.is_some_and(|accepts| accepts.contains("text/event-stream")) {
         return follow(request, path, Ok(Query(query)), shared, doors).await;
     }
+    let asked = query.asked()?;
     let log = Log::find(&path, &shared, &doors).await?;
     let size = log.size().await?;
     let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
@@ -82,10 +102,10 @@ pub(crate) async fn read(
                 .finish());
         }
         None => {
-            let limit = query.limit.unwrap_or(MOST);
-            match query.tail {
+            let limit = asked.limit.unwrap_or(MOST);
+            match asked.tail {
                 Some(tail) => (size.saturating_sub(tail.min(MOST)), tail, false),
-                None => (query.offset.unwrap_or(0).min(size), limit, false),
+                None => (asked.offset.unwrap_or(0).min(size), limit, false),
             }
         }
     };
@@ -148,12 +168,13 @@ pub(crate) async fn follow(
     let query = query
         .map_err(|error| Problem::bad_request(error.to_string()))?
         .into_inner();
+    let asked = query.asked()?;
     let log = Log::find(&path, &shared, &doors).await?;
     let seen = request
         .headers()
         .get(LAST_EVENT_ID)
         .and_then(|value| value.to_str().ok());
-    let from = match (seen.map(str::parse::<u64>), query.tail) {
+    let from = match (seen.map(str::parse::<u64>), asked.tail) {
         (Some(Ok(seen)), _) => seen,
         (Some(Err(_)), _) => {
             return Err(Problem::bad_request(
@@ -161,7 +182,7 @@ pub(crate) async fn follow(
             ));
         }
         (None, Some(tail)) => log.size().await?.saturating_sub(tail),
-        (None, None) => query.offset.unwrap_or(0),
+        (None, None) => asked.offset.unwrap_or(0),
     };
     let follower = Follower {
         log,

@@ -7,6 +7,7 @@ pub(crate) mod containers;
 pub(crate) mod crons;
 mod doors;
 pub(crate) mod events;
+pub(crate) mod knocks;
 pub(crate) mod logs;
 pub(crate) mod rehearsal;
 pub(crate) mod runs;
@@ -38,12 +39,12 @@ pub(super) fn page_size(asked: Option<&String>, default: usize) -> Result<usize,
 }
 
 /// A cursor out of a query: the `next` of the page before.
-fn cursor(asked: Option<&String>) -> Result<Option<i64>, Problem> {
+pub(super) fn cursor(asked: Option<&String>) -> Result<Option<i64>, Problem> {
     whole("before", asked, 0..=i64::MAX)
 }
 
 /// A whole number out of a query; empty is absent.
-fn whole<N>(name: &str, text: Option<&String>, range: RangeInclusive<N>) -> Result<Option<N>, Problem>
+pub(super) fn whole<N>(name: &str, text: Option<&String>, range: RangeInclusive<N>) -> Result<Option<N>, Problem>
 where
     N: FromStr + PartialOrd + Display,
 {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::events;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +43,7 @@ pub(crate) async fn rehearse(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    let wish: Wish =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish: Wish = wish::typed(&body)?;
     let verdict = match &wish.id {
         Some(_) if wish.payload.is_some() => {
             return Err(Problem::bad_request(

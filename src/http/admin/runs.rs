@@ -18,6 +18,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 /// Rows of a page of runs unless the caller says otherwise, as in the original.
 const PAGE: usize = 20;
@@ -198,6 +199,7 @@ pub(crate) async fn cancel(
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     let run = run_id(&id)?;
+    wish::nothing(&body)?;
     idempotency::once(&request, &body, &caller, &shared, &doors, async |_| {
         let who = caller.who.clone();
         let cancelled = doors.cancel.send(CancelRun { run, who }).await?;
@@ -245,7 +247,7 @@ pub(crate) async fn retry(
     let run = run_id(&id)?;
     let wish: Retry = match body.trim_ascii() {
         [] => Retry::default(),
-        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?,
+        body => wish::typed(body)?,
     };
     idempotency::once(&request, &body, &caller, &shared, &doors, async |seed| {
         let order = RetryRun {

@@ -17,6 +17,7 @@ use crate::http::auth::Caller;
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 
 /// What stands where an address would, which is as good as a password.
 const VEILED: &str = "[redacted]";
@@ -194,8 +195,7 @@ pub(crate) async fn toggle(
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
-    let wish: Value =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
+    let wish = wish::of(&["enabled"], &body)?;
     let enabled = wish
         .get("enabled")
         .and_then(Value::as_bool)

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Caller, Signing, about};
-use crate::http::admin::{PAGE_LIMIT, page_size};
+use crate::http::admin::{PAGE_LIMIT, cursor, page_size};
 use crate::http::idempotency;
 use crate::http::problem::Problem;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 use crate::tools::Scope;
 
 /// How many days a token is good for, unless its maker says otherwise.
@@ -42,20 +43,9 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, Problem> {
     about(&request, "token", "");
     admins_alone(&caller)?;
-    let wish: Value =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("Invalid JSON: {error}")))?;
-    let known = ["label", "scope", "days"];
-    if let Some(odd) = wish
-        .as_object()
-        .and_then(|wish| wish.keys().find(|key| !known.contains(&key.as_str())))
-    {
-        let odd: String = odd.chars().take(LABEL_LIMIT).collect();
-        return Err(Problem::bad_request(format!(
-            "there is no {odd:?} here; known are {}",
-            known.join(", ")
-        )));
-    }
-    let label = wish["label"]
+    let wish = wish::of(&["label", "scope", "days"], &body)?;
+    let given = |key: &str| wish.get(key).unwrap_or(&Value::Null);
+    let label = given("label")
         .as_str()
         .map(str::trim)
         .filter(|label| (1..=LABEL_LIMIT).contains(&label.chars().count()) && !label.contains(char::is_control))
@@ -64,11 +54,11 @@ pub(crate) async fn create(
                 "label must say what the token is for, in 1 to {LABEL_LIMIT} characters"
             ))
         })?;
-    let scope = wish["scope"]
+    let scope = given("scope")
         .as_str()
         .and_then(Scope::from_text)
         .ok_or_else(|| Problem::bad_request("scope must be read, operate or admin"))?;
-    let days = match &wish["days"] {
+    let days = match given("days") {
         Value::Null => DAYS,
         days => days
             .as_i64()
@@ -111,7 +101,7 @@ pub(crate) async fn create(
 pub(crate) struct ListQuery {
     state: Option<String>,
     method: Option<String>,
-    before: Option<i64>,
+    before: Option<String>,
     limit: Option<String>,
 }
 
@@ -140,7 +130,7 @@ pub(crate) async fn list(
     let filter = TokenFilter {
         live_at,
         method: query.method.filter(|method| !method.is_empty()),
-        before: query.before,
+        before: cursor(query.before.as_ref())?,
         limit: page_size(query.limit.as_ref(), PAGE_LIMIT)?,
     };
     let page = doors.list_tokens.send(ListTokens(filter)).await??;
@@ -158,12 +148,14 @@ pub(crate) async fn list(
 pub(crate) async fn revoke(
     request: HttpRequest,
     id: Path<String>,
+    body: Bytes,
     caller: ReqData<Caller>,
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     about(&request, "token revoke", id.as_str());
     admins_alone(&caller)?;
+    wish::nothing(&body)?;
     let now = shared.clock.now();
     let order = RevokeToken {
         id: id.into_inner(),

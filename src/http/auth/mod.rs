@@ -38,7 +38,7 @@ pub(crate) use self::sessions::{auth_required, login, logout, session};
 use self::throttle::Throttle;
 pub use self::tokens::{Claims, Tokens};
 use self::witness::Floods;
-pub(crate) use self::witness::{about, told, witness};
+pub(crate) use self::witness::{about, plain, told, witness};
 use super::problem::Problem;
 use super::proxies::asked_host;
 use super::server::{HttpDoors, HttpShared};

@@ -13,6 +13,7 @@ use super::{Caller, Signing, csrf, sent, witness};
 use crate::http::problem::Problem;
 use crate::http::proxies::client_address;
 use crate::http::server::{HttpDoors, HttpShared};
+use crate::http::wish;
 use crate::tools::Scope;
 
 /// `POST /admin/api/login {password, scope?, session?}` → `{token}`, or with `session: true` the cookie and `{session: true}`.
@@ -46,19 +47,24 @@ pub(crate) async fn login(
             .insert(RETRY_AFTER, wait.num_seconds().max(1).into());
         return Ok(response);
     }
-    let wish = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-    let offered = wish["password"]
+    let wish = match wish::of(&["password", "scope", "session"], &body) {
+        // Who sends something else altogether hears what is wanted.
+        Err(_) if !body.trim_ascii().starts_with(b"{") => return Err(Problem::bad_request("password required")),
+        wish => wish?,
+    };
+    let given = |key: &str| wish.get(key).unwrap_or(&Value::Null);
+    let offered = given("password")
         .as_str()
         .map(Secret::new)
         .ok_or_else(|| Problem::bad_request("password required"))?;
-    let scope = match &wish["scope"] {
+    let scope = match given("scope") {
         Value::Null => Scope::Admin,
         scope => scope
             .as_str()
             .and_then(Scope::from_text)
             .ok_or_else(|| Problem::bad_request("scope must be read, operate or admin"))?,
     };
-    let session = match &wish["session"] {
+    let session = match given("session") {
         Value::Null => false,
         wish => wish
             .as_bool()
@@ -99,11 +105,13 @@ pub(crate) async fn login(
 )]
 pub(crate) async fn logout(
     request: HttpRequest,
+    body: Bytes,
     caller: ReqData<Caller>,
     shared: Data<HttpShared>,
     doors: Data<HttpDoors>,
 ) -> Result<HttpResponse, Problem> {
     witness::about(&request, "logout", "");
+    wish::nothing(&body)?;
     let now = shared.clock.now();
     // In mind first: whatever the disk says, it is worth nothing any more.
     shared.admin.revoke(&caller.id, caller.expires, now);

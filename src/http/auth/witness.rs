@@ -168,7 +168,7 @@ fn sampled(flood: &Mutex<Sampler>, mut line: RecordAudit) -> Option<RecordAudit>
 }
 
 /// One line of no more than [`TEXT_LIMIT`] characters, whatever somebody sent.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).take(TEXT_LIMIT).collect()
 }

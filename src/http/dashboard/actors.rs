@@ -74,7 +74,7 @@ pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
             (tiles(&now.counts))
             (parts::card("Who speaks to whom", legend(), picture(&MAP, &now)))
             (parts::card("The same in words", html! {
-                span.quiet.small { "restarts: none since " (parts::time(since)) "; an actor that falls ends the service, and the next start takes everything up" }
+                span.quiet.small { "started " (parts::time(since)) ", no restart since: an actor that falls ends the service, and its next start takes everything up" }
             }, table(&MAP, &now)))
         }))
         div hidden data-module=(visit.url(&assets::path("actors.js"))) {}

@@ -1,7 +1,7 @@
 //! Conversations in chats: the list, and one with what was said and the runs that came of it. Reads only.
 
 use actix_web::web::{Path, Query};
-use actors::domain::{ChatMessage, ChatRole, ChatSession, RunId, RunSummary, SessionId};
+use actors::domain::{ChatMessage, ChatRole, ChatSession, RunId, RunSummary, SessionId, Source};
 use actors::messages::store::{ListSessions, LoadRun, ReadLines, ReadSession};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -127,7 +127,14 @@ fn count(lines: u64) -> String {
 fn place(session: &ChatSession) -> Markup {
     html! {
         @if session.channel.starts_with('D') { "direct message" } @else { "channel " (parts::foreign(&session.channel)) }
-        span.under { (session.platform) }
+        span.under { (platform(session)) }
+    }
+}
+
+fn platform(session: &ChatSession) -> &'static str {
+    match session.platform {
+        Source::Github => "GitHub",
+        Source::Slack => "Slack",
     }
 }
 
@@ -160,7 +167,7 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
     let content = html! {
         (parts::heading(html! { "With " (person(&session)) }, html! {
             @if session.channel.starts_with('D') { "A direct message" } @else { "In channel " (parts::foreign(&session.channel)) }
-            ", " (session.platform) "."
+            " in " (platform(&session)) "."
         }, html! { a.button href=(visit.url("/admin/chats")) { "All conversations" } }))
         (parts::live("chat", &about, html! {
             div.split {

@@ -5,6 +5,7 @@ use actors::cron::Schedule;
 use actors::domain::{CronFiring, CronView, FiringState};
 use actors::messages::cron::ListCrons;
 use actors::messages::store::ListFirings;
+use chrono::DateTime;
 use maud::{Markup, html};
 use serde_json::json;
 
@@ -83,7 +84,7 @@ fn next(cron: &CronView) -> Markup {
         @match cron.next_run {
             Some(at) => {
                 (parts::time(at))
-                @if let Some(local) = &cron.next_local { span.under { (local) } }
+                @if let Some(local) = &cron.next_local { span.under { (wall(local)) " by its clock" } }
             },
             None => span.quiet { "–" },
         }
@@ -169,7 +170,7 @@ fn strip(ledger: &[CronFiring]) -> Markup {
     );
     html! {
         @if !ledger.is_empty() {
-            p.strip role="img" aria-label=(words) {
+            p.firings role="img" aria-label=(words) {
                 @for firing in ledger.iter().rev() {
                     span data-tone=(firing.state.tone()) title={ (firing.scheduled_at.format("%Y-%m-%d %H:%M UTC")) ": " (firing.state.words()) } {}
                 }
@@ -217,11 +218,19 @@ fn ahead(visit: &Visit, cron: &CronView) -> Markup {
     let rows = next.into_iter().map(|firing| Row {
         href: None,
         cells: vec![
-            parts::time(firing.at),
-            html! { (firing.local) @if let Some(why) = firing.shifted { span.under { (why) } } },
+            parts::clock(firing.at),
+            html! { (wall(&firing.local)) @if let Some(why) = firing.shifted { span.under { (why) } } },
         ],
     });
     parts::table("Next firings", &["For you", "By its clock"], rows)
+}
+
+/// An instant as the clock on its wall shows it; what is none stays as it is.
+fn wall(local: &str) -> String {
+    match DateTime::parse_from_rfc3339(local) {
+        Ok(at) => at.format("%a %-d %b, %H:%M %:z").to_string(),
+        Err(_) => local.to_owned(),
+    }
 }
 
 fn facts(visit: &Visit, cron: &CronView) -> Markup {

@@ -15,7 +15,7 @@ pub(super) struct Sizes {
 }
 
 const PHASES: Sizes = Sizes {
-    wide: 186.0,
+    wide: 194.0,
     tall: 56.0,
     gap_x: 44.0,
     gap_y: 20.0,

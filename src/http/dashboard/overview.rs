@@ -23,10 +23,10 @@ pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
     let matters = Matters::read(&visit).await?;
     let content = html! {
         (parts::heading("Overview", html! { (matters.in_a_sentence()) }, html! {}))
-        (parts::live("needs", "approval delivery event run webhook cron", needs(&visit, &matters)))
+        (parts::live_every("needs", "approval delivery event run webhook cron", 30, needs(&visit, &matters)))
         (parts::live("now", "run", under_way(&visit, &matters)))
         (parts::live("numbers", "run event", numbers(&visit, &matters)))
-        (parts::live("connectors", "event", connectors(&visit, &matters)))
+        (parts::live_every("connectors", "event", 30, connectors(&visit, &matters)))
     };
     Ok(visit.sheet(Section::Overview, "Overview", content))
 }
@@ -166,6 +166,14 @@ fn needs(visit: &Visit, matters: &Matters) -> Markup {
                 }
             }))
         }
+        @if let Some(line) = visit.shared.lines.read("slack") && let Some(trouble) = &line.trouble {
+            (parts::note(Tone::Bad, html! {
+                p {
+                    strong { "Slack is out of reach " } "since " (parts::time(line.since)) ": " (parts::shortened(trouble, 200))
+                    ". It is tried again until it answers; what was written meanwhile is read then."
+                }
+            }))
+        }
         @if !matters.nothing_waits() {
             (parts::card("Needs you", html! {}, html! {
                 ul.todo {
@@ -275,7 +283,9 @@ fn connectors(visit: &Visit, matters: &Matters) -> Markup {
         html! { @match at { Some(at) => { "last heard " (parts::time(at)) } None => "nothing heard yet" } }
     };
     let (app, token) = (set("/github/app_id"), set("/github/token"));
-    let slack = set("/slack/bot_token");
+    let slack = set("/slack/bot_token") && set("/slack/app_token");
+    let line = visit.shared.lines.read("slack");
+    let trouble = line.as_ref().and_then(|line| line.trouble.as_deref());
     let runtimes = settings["runtimes"].as_object().map_or(0, serde_json::Map::len);
     let rows = [
         (
@@ -304,15 +314,18 @@ fn connectors(visit: &Visit, matters: &Matters) -> Markup {
         ),
         (
             "Slack",
-            if slack {
-                parts::badge(Tone::Good, "connected")
-            } else {
-                parts::badge(Tone::Quiet, "off")
+            match (slack, &line, trouble) {
+                (false, ..) => parts::badge(Tone::Quiet, "off"),
+                (true, _, Some(_)) => parts::badge(Tone::Bad, "out of reach"),
+                (true, Some(_), None) => parts::badge(Tone::Good, "connected"),
+                (true, None, None) => parts::badge(Tone::Busy, "connecting"),
             },
-            if slack {
-                seen(matters.last_message)
-            } else {
-                html! { "set " code { "SLACK_BOT_TOKEN" } " and " code { "SLACK_APP_TOKEN" } }
+            match (slack, trouble) {
+                (false, _) => html! { "set " code { "SLACK_BOT_TOKEN" } " and " code { "SLACK_APP_TOKEN" } },
+                (true, Some(trouble)) => {
+                    html! { (parts::shortened(trouble, 160)) "; it is tried again until it answers" }
+                }
+                (true, None) => seen(matters.last_message),
             },
         ),
         (

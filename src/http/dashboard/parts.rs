@@ -183,6 +183,13 @@ pub(super) fn time(at: DateTime<Utc>) -> Markup {
     }
 }
 
+/// The same where the date is what counts: the module shows it by the viewer's clock.
+pub(super) fn clock(at: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) data-show="clock" { (at.format("%Y-%m-%d %H:%M:%S UTC")) }
+    }
+}
+
 /// How long something took, or takes by now.
 pub(super) fn took(from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
     match (from, to) {

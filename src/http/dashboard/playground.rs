@@ -222,6 +222,7 @@ fn paste(visit: &Visit, case: &Case) -> Markup {
             }))
             (parts::field("payload", "Payload", "The body of the delivery: a JSON object. GitHub shows it under Settings, Webhooks, Recent deliveries.", html! {
                 textarea.mono.tall #payload name="payload" required spellcheck="false" autocomplete="off" wrap="off"
+                    placeholder="Paste one here, or begin with an event that came in or with an invented one."
                     aria-invalid=[trouble.map(|_| "true")] aria-describedby={ "payload-help" @if trouble.is_some() { " payload-trouble" } } {
                     // A parser of HTML drops the first line break behind the tag.
                     "\n" (case.payload)
@@ -265,9 +266,14 @@ fn choose(visit: &Visit, case: &Case, latest: &[StoredEvent]) -> Markup {
 
 fn label(event: &StoredEvent) -> String {
     let mut label = event.envelope.kind.to_string();
-    if let Some(thread) = event.envelope.thread() {
-        label = format!("{label} · {thread}");
-    }
+    label = match event
+        .envelope
+        .thread()
+        .filter(|_| event.envelope.source == Source::Github)
+    {
+        Some(thread) => format!("{label} · {thread}"),
+        None => format!("{label} · {}", event.envelope.sender),
+    };
     label.chars().take(60).collect()
 }
 

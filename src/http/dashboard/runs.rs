@@ -168,7 +168,8 @@ pub(crate) async fn one(visit: Visit, id: Path<String>, asked: Query<OneAsked>) 
             }
             (parts::card("Phases", html! {}, phases(&visit, &run)))
         }))
-        @if let Some(phase) = &log { (viewer(&visit, &run, phase)) }
+        // Whoever comes before the first phase has begun gets the log when there is one; from then on the module looks after it.
+        div #log-place data-live=(format!("run:{id} phase:{id}")) data-once { @if let Some(phase) = &log { (viewer(&visit, &run, phase)) } }
         (parts::live("effects", &format!("run:{id}"), html! { (parts::card("What was said and done", html! {}, effect_table(&effects))) }))
         div.grid {
             (parts::card("What it started with", html! {}, html! {

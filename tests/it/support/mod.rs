@@ -9,4 +9,5 @@ pub(crate) mod outbox;
 pub(crate) mod payloads;
 pub(crate) mod process;
 pub(crate) mod receiver;
+pub(crate) mod routes;
 pub(crate) mod slack;

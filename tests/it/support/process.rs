@@ -53,6 +53,11 @@ impl Served {
         }
     }
 
+    /// The next line that it writes of this kind; whatever comes before is passed over.
+    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.lines.find(|line| wanted(line)).expect("it says so before it ends")
+    }
+
     /// As the kernel does it when memory runs out: no chance to say anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it was running");

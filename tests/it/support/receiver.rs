@@ -25,6 +25,8 @@ pub(crate) struct Got {
 pub(crate) enum Does {
     /// Answers with this status, more headers, this body.
     Answers(u16, &'static str, String),
+    /// Answers with this status and with everything that it was asked, as a receiver does that is meant for debugging.
+    Echoes(u16),
     /// Says nothing.
     Hangs,
     /// Begins a status line, then resets the connection.
@@ -138,6 +140,14 @@ impl Receiver {
                     None => Does::Answers(200, "", String::new()),
                 }
             };
+            let does = match does {
+                Does::Echoes(status) => Does::Answers(
+                    status,
+                    "",
+                    format!("you said {got:?} {}", String::from_utf8_lossy(&got.body)),
+                ),
+                does => does,
+            };
             self.inner.got.lock().expect("not poisoned").push(got);
             self.inner.changed.send_replace(());
             match does {
@@ -150,6 +160,7 @@ impl Receiver {
                         return;
                     }
                 }
+                Does::Echoes(_) => unreachable!("it is an answer by now"),
                 Does::Hangs => {
                     // Until the other side closes.
                     let _ = stream.read(&mut [0; 1]).await;

@@ -122,6 +122,8 @@ struct State {
     refuses_tokens: bool,
     deaf_to_sockets: bool,
     spreads: bool,
+    /// What `x-oauth-scopes` says; absent: everything that the manifest asks for.
+    scopes: Option<String>,
     /// Envelopes and other texts so far.
     sent: usize,
 }
@@ -181,6 +183,11 @@ impl FakeSlack {
             ("SLACK_BOT_TOKEN", BOT_TOKEN.to_owned()),
             ("SLACK_APP_TOKEN", APP_TOKEN.to_owned()),
         ]
+    }
+
+    /// The bot was given these scopes, separated by commas, and no others.
+    pub(crate) fn gives_scopes(&self, scopes: &str) {
+        self.shared.lock().scopes = Some(scopes.to_owned());
     }
 
     /// A name for a user id; an id without a name is unknown to `users.info`.
@@ -694,7 +701,16 @@ async fn api(request: HttpRequest, method: web::Path<String>, body: Bytes, share
             let broken = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("swallowed"))]);
             HttpResponse::Ok().content_type("application/json").streaming(broken)
         }
-        None | Some(Mishap::Error(_)) => HttpResponse::Ok().json(answer),
+        None | Some(Mishap::Error(_)) => {
+            let scopes = shared
+                .lock()
+                .scopes
+                .clone()
+                .unwrap_or_else(|| actors::slack::SCOPES.join(","));
+            HttpResponse::Ok()
+                .insert_header(("x-oauth-scopes", scopes))
+                .json(answer)
+        }
     }
 }
 

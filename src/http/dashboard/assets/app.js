@@ -12,6 +12,7 @@ const $$ = (selector, within = document) => [...within.querySelectorAll(selector
 
 const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const clock = new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
 function relative(milliseconds) {
@@ -42,7 +43,7 @@ function showTimes(within = document) {
         const at = Date.parse(time.dateTime);
         if (Number.isNaN(at)) continue;
         if (!time.title) time.title = exact.format(at);
-        put(time, time.dataset.show === "clock" ? new Date(at).toLocaleString() : relative(at - now));
+        put(time, time.dataset.show === "clock" ? clock.format(at) : relative(at - now));
     }
     for (const span of $$("[data-since]", within)) put(span, length(now - Date.parse(span.dataset.since)));
 }
@@ -253,11 +254,14 @@ function exchange(fresh, wanted) {
         const next = fresh.getElementById(part.id);
         const text = next?.innerHTML;
         if (!next || text === sent.get(part)) continue;
+        // What comes once is looked after by its own module from then on.
+        if (part.dataset.once !== undefined && part.childElementCount > 0) continue;
         const kept = keptOf(part);
         part.replaceChildren(...next.childNodes);
         sent.set(part, text);
         putBack(part, kept);
         showTimes(part);
+        bring(part);
         part.dispatchEvent(new CustomEvent("fresh", { bubbles: true }));
     }
 }
@@ -404,9 +408,10 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => $$(".filters [disabled]").forEach((field) => { field.disabled = false; }));
 
 // Further modules of one page: `data-module` names the address.
-for (const element of $$("[data-module]")) {
-    import(element.dataset.module).then((module) => module.default(element));
+function bring(within = document) {
+    for (const element of $$("[data-module]", within)) import(element.dataset.module).then((module) => module.default(element));
 }
+bring();
 
 // What no change tells of is asked for now and then, as long as somebody looks.
 for (const part of $$("[data-every]")) {
