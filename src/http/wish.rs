@@ -210,7 +210,7 @@ mod tests {
             ),
             (
                 "{\"a\": 1, \"a\": 1}",
-                "Invalid JSON: key \"a\" stands twice at line 1 column 11",
+                "Invalid JSON: key \"a\" stands twice at line 1 column 12",
             ),
             (
                 "{\"a\": [{\"x\": 1, \"x\": 2}]}",
