@@ -159,14 +159,20 @@ export class Nginx {
         writeFileSync(join(nginx.folder, "nginx.conf"), whole);
         nginx.process = spawn(program, ["-c", join(nginx.folder, "nginx.conf")], { stdio: "ignore" });
         nginx.url = `http://127.0.0.1:${port}${prefix}`;
-        await until("nginx", () => new Promise((done, gone) => connect(port, "127.0.0.1", function () { this.destroy(); done(true); }).on("error", gone)));
+        nginx.process.once("error", () => {});
+        await until("nginx", () => new Promise((done, gone) => connect(port, "127.0.0.1", function () { this.destroy(); done(true); }).on("error", gone))).catch(async (error) => {
+            await nginx.stop();
+            throw error;
+        });
         return nginx;
     }
 
     async stop() {
-        const ended = new Promise((done) => this.process.once("exit", done));
-        this.process.kill("SIGTERM");
-        await ended;
+        if (this.process.exitCode === null) {
+            const ended = new Promise((done) => this.process.once("exit", done));
+            this.process.kill("SIGTERM");
+            await ended;
+        }
         rmSync(this.folder, { recursive: true, force: true });
     }
 }
