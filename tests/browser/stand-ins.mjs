@@ -149,10 +149,11 @@ export class Nginx {
         const nginx = new Nginx();
         nginx.folder = mkdtempSync(join(tmpdir(), "firstlight-nginx-"));
         const example = readFileSync(fileURLToPath(new URL("../../config/examples/nginx.conf", import.meta.url)), "utf8");
-        const server = example
+        // The second of its servers is the one below a path.
+        const server = example.slice(example.lastIndexOf("\nserver {"))
             .replace("listen 443 ssl;", `listen 127.0.0.1:${port};`)
-            .replace("127.0.0.1:8644", `127.0.0.1:${service.port}`)
-            .replace("location / {", `location ${prefix}/ {`)
+            .replaceAll("127.0.0.1:8644", `127.0.0.1:${service.port}`)
+            .replaceAll("/firstlight", prefix)
             .replace(/^ *ssl_.*\n/gm, "");
         const temps = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${join(nginx.folder, kind)};`);
         const whole = `daemon off;\npid ${join(nginx.folder, "pid")};\nerror_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n${temps.join("\n")}\n${server}}\n`;
