@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { PASSWORD, Service, freePort, until } from "./service.mjs";
+import { PASSWORD, Service, until } from "./service.mjs";
 import { Nginx, Platforms } from "./stand-ins.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -501,10 +501,15 @@ test("everything works below a base path", async () => {
 });
 
 test("everything works below a base path behind nginx, with the file that is shown as an example", async (t) => {
-    const port = await freePort();
+    // Held until nginx takes it: the browser's own connections take free ports, too.
+    const held = createServer();
+    await new Promise((done) => held.listen(0, "127.0.0.1", done));
+    const { port } = held.address();
     const inner = await Service.start(binary, { settings: "server: {trusted_proxies: [127.0.0.1]}\n", env: { PUBLIC_URL: `http://127.0.0.1:${port}/ops/light` } });
-    const nginx = await Nginx.before(inner, port, "/ops/light");
+    await new Promise((done) => held.close(done));
+    let nginx;
     try {
+        nginx = await Nginx.before(inner, port, "/ops/light");
         if (!nginx) return t.skip("nginx is not installed here");
         const page = await visit("/admin/events", { url: nginx.url });
         await page.locator("#live[data-state=live]").waitFor();

@@ -149,24 +149,31 @@ export class Nginx {
         const nginx = new Nginx();
         nginx.folder = mkdtempSync(join(tmpdir(), "firstlight-nginx-"));
         const example = readFileSync(fileURLToPath(new URL("../../config/examples/nginx.conf", import.meta.url)), "utf8");
-        const server = example
+        // The second of its servers is the one below a path.
+        const server = example.slice(example.lastIndexOf("\nserver {"))
             .replace("listen 443 ssl;", `listen 127.0.0.1:${port};`)
-            .replace("127.0.0.1:8644", `127.0.0.1:${service.port}`)
-            .replace("location / {", `location ${prefix}/ {`)
+            .replaceAll("127.0.0.1:8644", `127.0.0.1:${service.port}`)
+            .replaceAll("/firstlight", prefix)
             .replace(/^ *ssl_.*\n/gm, "");
         const temps = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${join(nginx.folder, kind)};`);
         const whole = `daemon off;\npid ${join(nginx.folder, "pid")};\nerror_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n${temps.join("\n")}\n${server}}\n`;
         writeFileSync(join(nginx.folder, "nginx.conf"), whole);
         nginx.process = spawn(program, ["-c", join(nginx.folder, "nginx.conf")], { stdio: "ignore" });
         nginx.url = `http://127.0.0.1:${port}${prefix}`;
-        await until("nginx", () => new Promise((done, gone) => connect(port, "127.0.0.1", function () { this.destroy(); done(true); }).on("error", gone)));
+        nginx.process.once("error", () => {});
+        await until("nginx", () => new Promise((done, gone) => connect(port, "127.0.0.1", function () { this.destroy(); done(true); }).on("error", gone))).catch(async (error) => {
+            await nginx.stop();
+            throw error;
+        });
         return nginx;
     }
 
     async stop() {
-        const ended = new Promise((done) => this.process.once("exit", done));
-        this.process.kill("SIGTERM");
-        await ended;
+        if (this.process.exitCode === null) {
+            const ended = new Promise((done) => this.process.once("exit", done));
+            this.process.kill("SIGTERM");
+            await ended;
+        }
         rmSync(this.folder, { recursive: true, force: true });
     }
 }
