@@ -79,13 +79,14 @@ async fn what_happens_is_counted_and_no_series_is_named_by_the_outside() {
         ("firstlight_webhooks_refused_total{why=\"signature\"}", 2.0),
         ("firstlight_webhooks_refused_total{why=\"header\"}", 1.0),
         ("firstlight_webhooks_refused_total{why=\"body\"}", 1.0),
-        ("firstlight_runs_opened_total", 1.0),
-        ("firstlight_store_written_total", 3.0),
     ] {
         let counted = after[name] - before[name];
         assert!(counted >= more, "{name} went up by {counted}\n{text}");
     }
+    // What a store has counted for itself: with several stores in one process the most of them stands.
     for (name, least) in [
+        ("firstlight_runs_opened_total", 1.0),
+        ("firstlight_store_written_total", 3.0),
         ("firstlight_store_up", 1.0),
         ("firstlight_store_commit_seconds_count", 1.0),
         ("firstlight_store_commit_orders_bucket{le=\"+Inf\"}", 1.0),
