@@ -103,6 +103,25 @@ for (const name of ["GitHub", "Slack"]) {
     });
 }
 
+// Opens a page, finds no fault with it, and takes its picture.
+async function faultless(page, mode, name, path) {
+    await page.goto(service.url + path);
+    await page.waitForFunction(() => document.documentElement.hasAttribute("data-scripted"));
+    if (name.startsWith("run-")) await page.waitForFunction(() => document.querySelector("[data-lines]").textContent !== "");
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    const faults = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
+    assert.deepEqual(faults, [], `${path} (${mode})`);
+    const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(beyond <= 0, `${path} (${mode}) is ${beyond} pixels too wide`);
+    // A column into which nothing fits is filled letter by letter.
+    const narrow = await page.evaluate(() => [...document.querySelectorAll("main td .cell")]
+        .filter((cell) => cell.innerText.trim().length > 12 && cell.clientWidth > 0 && cell.clientWidth < 56)
+        .map((cell) => cell.innerText.trim().slice(0, 40)));
+    assert.deepEqual(narrow, [], `${path} (${mode}) has no room for its words`);
+    await page.screenshot({ path: `${shots}/${name}-${mode}.png`, fullPage: true });
+}
+
 test("no page has a fault that axe finds, is too wide, or makes the browser complain", async () => {
     const { approvals } = await service.api("/admin/api/approvals");
     const { sessions } = await service.api("/admin/api/sessions");
@@ -118,18 +137,7 @@ test("no page has a fault that axe finds, is too wide, or makes the browser comp
     };
     for (const mode of Object.keys(MODES)) {
         const page = await visit("/admin/", { mode });
-        for (const [name, path] of Object.entries(pages)) {
-            await page.goto(service.url + path);
-            await page.waitForFunction(() => document.documentElement.hasAttribute("data-scripted"));
-            if (name.startsWith("run-")) await page.waitForFunction(() => document.querySelector("[data-lines]").textContent !== "");
-            await page.evaluate(axe);
-            const { violations } = await page.evaluate(() => globalThis.axe.run());
-            const faults = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
-            assert.deepEqual(faults, [], `${path} (${mode})`);
-            const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-            assert.ok(beyond <= 0, `${path} (${mode}) is ${beyond} pixels too wide`);
-            await page.screenshot({ path: `${shots}/${name}-${mode}.png`, fullPage: true });
-        }
+        for (const [name, path] of Object.entries(pages)) await faultless(page, mode, name, path);
         await leave(page);
         const context = await browser.newContext(MODES[mode]);
         const outside = await context.newPage();
@@ -278,6 +286,22 @@ test("a dead delivery is shown with what was answered, and is sent again", async
     } finally {
         receiver.closeAllConnections();
         receiver.close();
+    }
+});
+
+test("pages that are full of what happened have no fault either", async () => {
+    await service.api("/admin/api/crons/weekly-health-report/run", {});
+    await service.api("/api/integrations/notify", { channel: "slack", message: "The nightly build is <b>red</b>", priority: "high" });
+    await until("the firing", async () => (await service.api("/admin/api/crons/weekly-health-report")).history[0]?.endedAt);
+    const { deliveries } = await service.api("/admin/api/deliveries");
+    const pages = {
+        "deliveries-full": "/admin/deliveries", delivery: `/admin/deliveries/${deliveries.at(-1).id}`, "webhooks-full": "/admin/webhooks",
+        "notifications-full": "/admin/notifications", "crons-full": "/admin/crons", "cron-full": "/admin/crons/weekly-health-report",
+    };
+    for (const mode of Object.keys(MODES)) {
+        const page = await visit("/admin/", { mode });
+        for (const [name, path] of Object.entries(pages)) await faultless(page, mode, name, path);
+        await leave(page);
     }
 });
 
