@@ -2,7 +2,7 @@
 
 use actix_web::web::Path;
 use actors::cron::Schedule;
-use actors::domain::{CronFiring, CronView, FiringState};
+use actors::domain::{CronAlarm, CronFiring, CronView, FiringState};
 use actors::messages::cron::ListCrons;
 use actors::messages::store::ListFirings;
 use chrono::DateTime;
@@ -70,12 +70,20 @@ pub(crate) async fn list(visit: Visit) -> Result<Sheet, Problem> {
 
 fn state(cron: &CronView) -> Markup {
     html! {
-        @if !cron.alarms.is_empty() { (parts::badge(Tone::Bad, "alarm")) " " }
+        @for alarm in &cron.alarms { (parts::badge(Tone::Bad, alarmed(*alarm))) " " }
         @match &cron.reason {
             Some(reason) => { (parts::badge(Tone::Quiet, "off")) span.under { (reason) } },
             None if cron.working > 0 => (parts::badge(Tone::Busy, "at work")),
             None => (parts::badge(Tone::Good, "on")),
         }
+    }
+}
+
+fn alarmed(alarm: CronAlarm) -> &'static str {
+    match alarm {
+        CronAlarm::Failing => "keeps failing",
+        CronAlarm::Idle => "found nothing to do",
+        CronAlarm::Missed => "a time was missed",
     }
 }
 

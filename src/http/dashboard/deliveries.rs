@@ -79,7 +79,7 @@ fn table(visit: &Visit, deliveries: &[DeliveryRow], webhooks: &[WebhookSummary])
         cells: vec![
             html! {
                 (parts::foreign(&one.topic))
-                @if let Some(error) = &one.last_error { span.under { (parts::shortened(error, 100)) } }
+                @if let (false, Some(error)) = (one.state == EffectState::Done, &one.last_error) { span.under { (parts::shortened(error, 100)) } }
             },
             target(one, webhooks),
             parts::state(&one.state),

@@ -2,7 +2,7 @@
 
 use actix_web::web::{Path, Query};
 use actors::domain::{
-    EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, Source, StoredEffect, StoredEvent,
+    EffectState, EventFilter, EventState, EventType, ReplyTo, RuleCheck, Ruling, Source, StoredEffect, StoredEvent,
 };
 use actors::messages::dispatch::{Rehearsed, TryRoute};
 use actors::messages::store::{EffectsOf, ListEvents, ReadEvent};
@@ -350,7 +350,9 @@ pub(super) fn effect_table(effects: &[StoredEffect]) -> Markup {
             },
             html! {
                 (parts::state(&effect.state))
-                @if let Some(error) = &effect.last_error { span.under { (parts::shortened(error, 160)) } }
+                @if let (false, Some(error)) = (effect.state == EffectState::Done, &effect.last_error) {
+                    span.under { (parts::shortened(error, 160)) }
+                }
             },
             html! { (effect.attempts) @if !effect.state.is_final() { span.under { "next " (parts::time(effect.due_at)) } } },
             html! {
