@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// The server said no.
     #[error("{0}")]
     Refused(String),
+    /// The server stops or starts, or is not there and a proxy says so.
+    #[error("{0}")]
+    Away(String),
 }
 
 impl Api {
@@ -126,7 +129,11 @@ impl Api {
                     || String::from_utf8_lossy(&answer.bytes).chars().take(300).collect(),
                     str::to_owned,
                 );
-                Err(Failure::Refused(format!("{words} (HTTP {status})")))
+                let words = format!("{words} (HTTP {status})");
+                Err(match status {
+                    502..=504 => Failure::Away(words),
+                    _ => Failure::Refused(words),
+                })
             }
         }
     }

@@ -61,7 +61,7 @@ impl<'a> Patient<'a> {
         let mut tries = 0;
         loop {
             match question(self.api).await {
-                Err(Failure::NoAnswer(_)) if self.met && tries < TRIES => {
+                Err(Failure::NoAnswer(_) | Failure::Away(_)) if self.met && tries < TRIES => {
                     if tries == 0 {
                         eprintln!("firstlight: the server does not answer; trying again for a minute");
                     }
@@ -141,15 +141,14 @@ pub(super) async fn to_the_end(
                 .as_str()
                 .map_or_else(String::new, |error| format!(": {}", shown(error.as_bytes())));
             let style = style(status);
-            anstream::println!("{id}  {style}{status}{style:#}{error}");
+            // The exit status is told even where nobody reads.
+            let _ = writeln!(anstream::stdout(), "{id}  {style}{status}{style:#}{error}");
         }
         ended.push(run);
     }
     if output.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({ "workflowRuns": ended })).unwrap_or_default()
-        );
+        let text = serde_json::to_string_pretty(&json!({ "workflowRuns": ended })).unwrap_or_default();
+        let _ = writeln!(std::io::stdout(), "{text}");
     }
     Ok(ExitCode::from(worst))
 }
@@ -185,7 +184,7 @@ pub(super) async fn logs(
                 }
             };
             // A run that ended had printed everything before it did.
-            advance(&mut patient, id, &name, read, over, |line| {
+            let heard = advance(&mut patient, id, &name, read, over, |line| {
                 let line = shown(line);
                 let written = match phase {
                     Some(_) => writeln!(std::io::stdout(), "{line}"),
@@ -194,6 +193,10 @@ pub(super) async fn logs(
                 written.is_ok()
             })
             .await?;
+            if !heard {
+                // `firstlight runs logs … | head` has what it wanted.
+                return Ok(());
+            }
         }
         if over || !follow {
             return Ok(());
@@ -232,7 +235,8 @@ async fn tell(
     Ok(())
 }
 
-/// Reads on in a phase's log, line by line, while `line` wants more. With `over` the last one needs no end.
+/// Reads on in a phase's log, line by line, while `line` wants more; says whether it did to the end. With `over` the last line
+/// needs no end.
 async fn advance(
     patient: &mut Patient<'_>,
     id: &str,
@@ -240,7 +244,7 @@ async fn advance(
     read: &mut Read,
     over: bool,
     mut line: impl FnMut(&[u8]) -> bool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     loop {
         let piece = patient.log(id, phase, read.at, PIECE).await?;
         if piece.size < read.at {
@@ -256,11 +260,11 @@ async fn advance(
         read.rest.extend_from_slice(&piece.bytes);
         for whole in lines(&mut read.rest, over && end) {
             if !line(&whole) {
-                return Ok(());
+                return Ok(false);
             }
         }
         if end {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

@@ -130,7 +130,10 @@ impl Room<'_> {
         checks.push(Check::ok(WHO, format!("we are the App {slug}")));
         let needs = Needs::of(self.settings, catalog);
         checks.extend(missing_permissions(&needs, &app.body["permissions"], "the App"));
-        checks.push(missing_events(&needs, &app.body["events"]));
+        let hears = self.settings.github.enabled;
+        if hears {
+            checks.push(missing_events(&needs, &app.body["events"]));
+        }
         let hook = Hook {
             at: "/app/hook".to_owned(),
             whose: "the App".to_owned(),
@@ -143,6 +146,10 @@ impl Room<'_> {
         match installed {
             Ok(said) if said.is_success() => checks.extend(installations(self.settings, &needs, &said.body)),
             other => checks.push(unanswered(INSTALLATIONS, &other)),
+        }
+        if !hears {
+            checks.push(deaf());
+            return checks;
         }
         match config {
             Ok(said) if said.is_success() => checks.extend(webhook(self.settings, &hook, &said.body)),
@@ -176,7 +183,16 @@ impl Room<'_> {
             ));
             return checks;
         }
-        // An installation's token speaks for no user, and works all the same.
+        if !user.is_success() && user.status != 403 {
+            checks.push(Check::failed(
+                WHO,
+                format!("GitHub answers {} {}", user.status, user.message),
+                "the address is not that of an API, or GitHub has a problem",
+                API,
+            ));
+            return checks;
+        }
+        // An installation's token speaks for no user (403), and works all the same.
         let who = user.body["login"].as_str().unwrap_or("nobody by name");
         let scopes = user
             .scopes
@@ -230,6 +246,10 @@ impl Room<'_> {
     }
 
     async fn judge_hooks(&self, repo: &str, hooks: &Value, ping: bool, checks: &mut Vec<Check>) {
+        if !self.settings.github.enabled {
+            checks.push(deaf());
+            return;
+        }
         let ours = expected(self.settings);
         let leads_here = |hook: &&Value| {
             let url = hook["config"]["url"].as_str().unwrap_or_default();
@@ -435,6 +455,14 @@ fn app_refused(said: &Said, clock_is_off: bool) -> Check {
 }
 
 /// What was answered with neither success nor anything that we know of.
+fn deaf() -> Check {
+    Check::skipped(
+        WEBHOOK,
+        "GitHub's webhooks are not received",
+        Some("github.enabled: true"),
+    )
+}
+
 fn unanswered(name: &'static str, answer: &Result<Said, GithubFault>) -> Check {
     match answer {
         Ok(said) => Check::warning(
@@ -464,7 +492,9 @@ impl Needs {
     fn of(settings: &Settings, catalog: Option<&Catalog>) -> Self {
         let mut needs = Self::default();
         needs.permission("metadata", "read");
-        for (route, _) in settings.routes.github.named() {
+        // Who hears nothing from GitHub routes nothing of it.
+        let routes = settings.github.enabled.then(|| settings.routes.github.named());
+        for (route, _) in routes.into_iter().flatten() {
             let (events, permissions): (&[&str], &[&str]) = match route {
                 "pr_review_submitted" => (&["pull_request_review"], &["pull_requests"]),
                 "pr_review_comment" => (&["pull_request_review_comment"], &["pull_requests"]),

@@ -277,15 +277,22 @@ fn not_ours(base: &str, status: u16, text: &str, location: Option<&str>) -> Opti
             PUBLIC_URL.to_owned(),
         ),
         301..=308 => {
-            let to = location.map_or_else(
-                || "elsewhere".to_owned(),
-                |to| to.trim_end_matches("/health").to_owned(),
-            );
-            (
-                format!("{found} and sends on to {to}"),
-                "GitHub follows no redirects",
-                format!("PUBLIC_URL (server.public_url): {to}"),
-            )
+            // Only an address that asks the same there is another one of ours; the rest is somebody's sign-in.
+            let to = location
+                .and_then(|to| to.strip_suffix("/health"))
+                .filter(|to| to.starts_with("http://") || to.starts_with("https://"));
+            match to {
+                Some(to) => (
+                    format!("{found} and sends on to {to}"),
+                    "GitHub follows no redirects",
+                    format!("PUBLIC_URL (server.public_url): {to}"),
+                ),
+                None => (
+                    format!("{found} and sends on elsewhere"),
+                    "the proxy asks for a sign-in of its own, which GitHub does not have",
+                    "let /webhooks/github and /health through at the proxy".to_owned(),
+                ),
+            }
         }
         401 | 403 => (
             found,

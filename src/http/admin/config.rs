@@ -1,6 +1,6 @@
 //! `/admin/api/config` and `/admin/api/actors`: what the service goes by, and how its actors do. Reads only.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,9 +8,11 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use actors::messages::house::{AwaitQuiet, Ping};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::{join, join_all};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join, join_all};
 use serde_json::json;
 
+use super::Station;
 use crate::http::server::{HttpDoors, HttpShared};
 
 /// How long an actor may take to say that it has nothing in hand.
@@ -100,9 +102,9 @@ pub(crate) async fn look(shared: &HttpShared, doors: &HttpDoors) -> Vec<ActorNow
         };
         let quiet = async {
             tokio::select! {
-                answer = station.quiet.send(AwaitQuiet) => match answer {
-                    Ok(handled) => (Doing::Nothing, Some(handled)),
-                    Err(_) => (Doing::Gone, None),
+                answer = shared.looks.quiet(station) => match answer {
+                    Some(handled) => (Doing::Nothing, Some(handled)),
+                    None => (Doing::Gone, None),
                 },
                 () = clock.sleep(PATIENCE) => (Doing::Work, None),
             }
@@ -127,7 +129,13 @@ pub(crate) struct Looks {
     /// When the service started to count.
     pub(crate) since: DateTime<Utc>,
     past: Mutex<VecDeque<Look>>,
+    /// Actors that have not answered yet. One that is always at work is asked once, and not again by everybody who looks: it
+    /// keeps each question until it rests.
+    asked: Mutex<BTreeMap<&'static str, Quiet>>,
 }
+
+/// What an actor has finished when it rests next; nothing, if it is gone.
+type Quiet = Shared<BoxFuture<'static, Option<u64>>>;
 
 struct Look {
     at: DateTime<Utc>,
@@ -144,7 +152,23 @@ impl Looks {
         Self {
             since,
             past: Mutex::default(),
+            asked: Mutex::default(),
         }
+    }
+
+    /// The answer to the question that an actor has in hand, or to a new one.
+    fn quiet(&self, station: &Station) -> Quiet {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = asked.get(station.name) {
+            // An answer that came while nobody looked is an old one.
+            if waiting.clone().now_or_never().is_none() {
+                return waiting.clone();
+            }
+        }
+        let door = station.quiet.clone();
+        let quiet = async move { door.send(AwaitQuiet).await.ok() }.boxed().shared();
+        asked.insert(station.name, quiet.clone());
+        quiet
     }
 
     /// Sets the rates, and remembers the counts for those who look next.
@@ -179,7 +203,52 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use actix::{Actor, Context, Handler, ResponseFuture};
+
     use super::*;
+
+    /// An actor that never rests.
+    struct Busy(Arc<AtomicUsize>);
+
+    impl Actor for Busy {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Ping> for Busy {
+        type Result = ();
+
+        fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+    }
+
+    impl Handler<AwaitQuiet> for Busy {
+        type Result = ResponseFuture<u64>;
+
+        fn handle(&mut self, _: AwaitQuiet, _: &mut Context<Self>) -> Self::Result {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[actix::test]
+    async fn an_actor_that_never_rests_is_asked_once_whoever_looks() {
+        let questions = Arc::new(AtomicUsize::new(0));
+        let busy = Busy(Arc::clone(&questions)).start();
+        let station = Station {
+            name: "busy",
+            capacity: 16,
+            quiet: busy.clone().recipient(),
+            ping: busy.clone().recipient(),
+        };
+        let looks = Looks::new(DateTime::from_timestamp(1_000_000, 0).expect("a time"));
+        for _ in 0..5 {
+            assert_eq!(looks.quiet(&station).now_or_never(), None);
+            busy.send(Ping).await.expect("there");
+        }
+        assert_eq!(questions.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn a_rate_is_that_of_the_last_minutes_in_which_somebody_looked() {

@@ -22,7 +22,7 @@ const SOME: usize = 6;
 pub(crate) async fn show(visit: Visit) -> Result<Sheet, Problem> {
     let matters = Matters::read(&visit).await?;
     let content = html! {
-        (parts::heading("Overview", html! { (matters.in_a_sentence()) }, html! {}))
+        (parts::heading("Overview", html! { span #lead data-live="approval delivery event run webhook cron" { (matters.in_a_sentence()) } }, html! {}))
         (parts::live_every("needs", "approval delivery event run webhook cron", 30, needs(&visit, &matters)))
         (parts::live("now", "run", under_way(&visit, &matters)))
         (parts::live("steps", "run event", steps(&visit, &matters)))
@@ -380,12 +380,20 @@ fn connectors(visit: &Visit, matters: &Matters) -> Markup {
         ),
         (
             "Mail",
-            if set("/smtp_url") {
-                parts::badge(Tone::Good, "configured")
-            } else {
-                parts::badge(Tone::Quiet, "off")
+            match (
+                set("/smtp_url"),
+                set("/notifications/email_from") && set("/notifications/email_to/0"),
+            ) {
+                (true, true) => parts::badge(Tone::Good, "configured"),
+                (true, false) => parts::badge(Tone::Waiting, "no addresses"),
+                (false, _) => parts::badge(Tone::Quiet, "off"),
             },
-            html! { @if !set("/smtp_url") { "notifications by mail are stored only" } },
+            html! {
+                @if !set("/smtp_url") { "notifications by mail are stored only" }
+                @else if !(set("/notifications/email_from") && set("/notifications/email_to/0")) {
+                    "no mail is sent; set " code { "notifications.email_from" } " and " code { "email_to" }
+                }
+            },
         ),
     ];
     let rows = rows.into_iter().map(|(name, state, words)| Row {

@@ -277,12 +277,19 @@ export async function refresh(parts) {
             again = false;
             const wanted = wantedParts;
             wantedParts = new Set();
-            const response = await fetch(location.href, { headers: { "X-Fragment": [...wanted].join(" ") }, credentials: "same-origin" });
-            if (response.redirected && new URL(response.url).pathname === `${base}/admin/login`) return sessionEnded();
-            if (!response.ok) throw new Error(`${response.status}`);
-            exchange(new DOMParser().parseFromString(await response.text(), "text/html"), wanted);
+            try {
+                const response = await fetch(location.href, { headers: { "X-Fragment": [...wanted].join(" ") }, credentials: "same-origin" });
+                if (response.redirected && new URL(response.url).pathname === `${base}/admin/login`) return sessionEnded();
+                if (!response.ok) throw new Error(`${response.status}`);
+                exchange(new DOMParser().parseFromString(await response.text(), "text/html"), wanted);
+            } catch (error) {
+                // What was not brought is still wanted.
+                for (const part of wanted) wantedParts.add(part);
+                throw error;
+            }
         } while (again);
         freshAt = Date.now();
+        if (source?.readyState === EventSource.OPEN) mark("live", "live");
     })();
     try { await fetching; } finally { fetching = undefined; }
 }
@@ -309,7 +316,7 @@ async function flush() {
     const parts = waits;
     waits = new Set();
     timer = undefined;
-    try { await refresh(parts); } catch { stale(); }
+    try { await refresh(parts); } catch { stale(); timer ??= setTimeout(flush, 5000); }
 }
 
 function stale() {
