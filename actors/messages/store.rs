@@ -777,7 +777,10 @@ pub struct ClaimKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// Nobody used the key before, or nobody answered under it: act.
-    Act,
+    Act {
+        /// When it was claimed: the same for a repetition, and another one once the key is forgotten.
+        since: DateTime<Utc>,
+    },
     /// This was answered before: answer it again.
     Answered {
         /// HTTP status.
@@ -1084,6 +1087,8 @@ pub struct Prune {
     pub after: i64,
     /// How many rows are looked at.
     pub most: usize,
+    /// For want of room, and not for their age: events that were set aside stay for whoever looks into them.
+    pub for_room: bool,
 }
 
 /// Give free room of the database back to the disk, some pages of 4,096 bytes at a time.

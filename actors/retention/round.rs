@@ -126,7 +126,7 @@ pub async fn sweep(rules: &RetentionRules, doors: &SweeperDoors, clock: &SharedC
     for (what, before) in rules.cutoffs(now) {
         let mut after = Some(0);
         while let Some(position) = after {
-            after = round.step(what, before, position).await?.next;
+            after = round.step(what, before, position, false).await?.next;
             if after.is_some() {
                 clock.sleep(PAUSE).await;
             }
@@ -147,12 +147,13 @@ struct Round<'a> {
 
 impl Round<'_> {
     /// One step, and the logs of the runs that went with it.
-    async fn step(&mut self, what: Prunable, before: DateTime<Utc>, after: i64) -> StoreResult<Pruned> {
+    async fn step(&mut self, what: Prunable, before: DateTime<Utc>, after: i64, for_room: bool) -> StoreResult<Pruned> {
         let order = Prune {
             what,
             before,
             after,
             most: STEP,
+            for_room,
         };
         let pruned = answered(self.doors.prune.send(order).await)?;
         self.swept.note(what, pruned.removed);
@@ -178,7 +179,7 @@ impl Round<'_> {
                     return Ok(());
                 }
                 for (what, after) in left.clone() {
-                    match self.step(what, now - TOO_YOUNG, after).await?.next {
+                    match self.step(what, now - TOO_YOUNG, after, true).await?.next {
                         Some(next) => {
                             left.insert(what, next);
                             self.clock.sleep(PAUSE).await;
@@ -192,7 +193,7 @@ impl Round<'_> {
             tracing::warn!(
                 used = self.space(0).await?.used,
                 max_size = most,
-                "the database is larger than retention.max_size, and all that is left is live or younger than three days: \
+                "the database is larger than retention.max_size, and all that is left is live, set aside or younger than three days: \
                  raise retention.max_size, or look at what comes in"
             );
         }

@@ -594,6 +594,7 @@ impl House {
             before: at(seconds),
             after,
             most,
+            for_room: false,
         };
         self.0.prune(order).await.expect("pruned")
     }
@@ -3368,8 +3369,8 @@ mod claims {
             };
             house.0.keep_answer(order).await.expect("kept");
         };
-        assert_eq!(claim("r1", 0).await, Claimed::Act);
-        assert_eq!(claim("r1", 1).await, Claimed::Act, "nobody answered");
+        assert_eq!(claim("r1", 0).await, Claimed::Act { since: at(0) });
+        assert_eq!(claim("r1", 1).await, Claimed::Act { since: at(0) }, "nobody answered");
         assert_eq!(claim("r2", 1).await, Claimed::OtherRequest);
         answers("one").await;
         answers("two").await;
@@ -3381,7 +3382,11 @@ mod claims {
         assert_eq!(claim("r2", 2).await, Claimed::OtherRequest);
         let day = 24 * 60 * 60;
         assert_eq!(claim("r1", day).await, answered);
-        assert_eq!(claim("r2", day + 1).await, Claimed::Act, "after a day it is forgotten");
+        assert_eq!(
+            claim("r2", day + 1).await,
+            Claimed::Act { since: at(day + 1) },
+            "after a day it is forgotten"
+        );
     }
 
     pub(super) async fn a_token_is_kept_listed_seen_and_taken_back_once(ground: impl Ground) {

@@ -108,8 +108,10 @@ pub(crate) async fn once_without(
             StatusCode::UNPROCESSABLE_ENTITY,
             "this Idempotency-Key was used with another request body; use a new key",
         )),
-        Claimed::Act => {
-            let (status, answer) = act(Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()))).await?;
+        Claimed::Act { since } => {
+            // What a key made outlives the key: one that is used again on another day is another wish.
+            let claimed = format!("{key}\n{}", since.timestamp_millis());
+            let (status, answer) = act(Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, claimed.as_bytes()))).await?;
             let mut kept = answer.clone();
             for secret in secrets {
                 kept[*secret] = Value::Null;

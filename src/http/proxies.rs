@@ -138,19 +138,25 @@ fn nearest_stranger(
             // These two are not lists that grow along the way; of several values nobody knows which one counts.
             nearest.proto = only_one(headers, &X_FORWARDED_PROTO);
             nearest.host = only_one(headers, &X_FORWARDED_HOST);
-            let mut hops = values(headers, &X_FORWARDED_FOR).flat_map(|value| value.rsplit(','));
+            let mut hops = lines(headers, &X_FORWARDED_FOR).flat_map(|line| line.rsplit(|byte| *byte == b','));
             while trusted(nearest.from) {
                 // What is no address was written by nobody whom we believe.
-                match hops.next().map(node) {
+                match hops.next().map(|hop| node(str::from_utf8(hop).ok()?)) {
                     Some(Some(hop)) => nearest.from = hop,
                     Some(None) | None => break,
                 }
             }
         }
         ForwardedIn::Standard => {
-            let mut hops = values(headers, &FORWARDED).flat_map(|value| split(value, ',').into_iter().rev());
+            let mut hops = lines(headers, &FORWARDED).flat_map(hops_of);
             while trusted(nearest.from) {
-                let Some(hop) = hops.next() else { break };
+                let Some(Ok(hop)) = hops.next().map(str::from_utf8) else {
+                    break;
+                };
+                if hop.matches('"').count() % 2 != 0 {
+                    // Somebody opened a quote over what others wrote.
+                    break;
+                }
                 let part = |name: &str| {
                     split(hop, ';').into_iter().find_map(|pair| {
                         let (key, value) = pair.split_once('=')?;
@@ -171,10 +177,20 @@ fn nearest_stranger(
     nearest
 }
 
-/// The values of a header, the last one first.
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
+/// The lines of a header, the last one first; none is left out, for what stands before it would be taken for nearer.
+fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let values: Vec<_> = headers.get_all(name).collect();
-    values.into_iter().rev().filter_map(|value| value.to_str().ok())
+    values.into_iter().rev().map(|value| value.as_bytes())
+}
+
+/// The elements of a line of `Forwarded`, the last one first. Quotes are counted from the end, where our own proxy wrote: one
+/// that a client opened hides no more than the client's own words.
+fn hops_of(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    line.rsplit(move |byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    })
 }
 
 fn only_one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -332,6 +348,21 @@ mod tests {
             lines.append(FORWARDED, HeaderValue::from_static("for=198.51.100.1"));
             let hop = nearest_stranger([127, 0, 0, 1].into(), &lines, ForwardedIn::Standard, ours);
             prop_assert_eq!(hop.from.to_string(), "198.51.100.1");
+        }
+
+        /// The same where our proxy appends to the client's own line, whatever bytes that has.
+        #[test]
+        fn nothing_in_the_same_line_does_either(junk in prop::collection::vec(prop_oneof![b' '..=b'~', 0x80..=0xff_u8, Just(b'"')], 0..80)) {
+            for (name, ending, written_in) in [
+                (X_FORWARDED_FOR, ", 198.51.100.1", ForwardedIn::XForwarded),
+                (FORWARDED, ", for=198.51.100.1", ForwardedIn::Standard),
+            ] {
+                let line = [junk.as_slice(), ending.as_bytes()].concat();
+                let mut lines = HeaderMap::new();
+                lines.append(name, HeaderValue::from_bytes(&line).expect("no control characters"));
+                let hop = nearest_stranger([127, 0, 0, 1].into(), &lines, written_in, ours);
+                prop_assert_eq!(hop.from.to_string(), "198.51.100.1");
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! The API of runs: logs in part and as they grow, retries, answers by the rules of a gate. Through HTTP alone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::clock::ManualClock;
 use crate::support::payloads::comment;
 
 /// A service whose `build` is this.
@@ -420,5 +424,29 @@ async fn where_words_are_asked_for_a_stranger_is_told_once_and_the_right_one_is_
     says("ben", "blue").await;
     let last = app.github.comments("acme/site", 1).pop().expect("an answer").body;
     assert!(last.contains("Painted blue."), "{last}");
+    app.finish().await;
+}
+
+#[actix_rt::test]
+async fn a_key_that_was_forgotten_starts_a_new_run_when_it_is_used_again() {
+    let clock = ManualClock::new();
+    let app = TestApp::start_by(Arc::new(clock.clone()), &[("GITHUB_TOKEN", "")], "").await;
+    let key = [("idempotency-key", "monday")];
+    let wish = json!({ "workflow": "repo-health", "context": { "repo": "acme/site" } });
+    let starts = async || {
+        let token = app.login().await;
+        let answer = app.post_with("/api/run", Some(&token), &key, &wish).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        app.settle().await;
+        answer.json()["executionId"].as_str().expect("an id").to_owned()
+    };
+    let first = starts().await;
+    assert_eq!(starts().await, first, "the same day it is a repetition");
+    clock.advance(Duration::from_secs(7 * 24 * 60 * 60));
+    let second = starts().await;
+    assert_ne!(second, first);
+    let token = app.login().await;
+    let run = format!("/admin/api/workflow-runs/{second}");
+    assert_eq!(app.get(&run, Some(&token)).await.status, 200);
     app.finish().await;
 }

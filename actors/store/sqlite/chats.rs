@@ -13,10 +13,6 @@ use crate::domain::{
 };
 use crate::messages::store::{LatestThreads, RecordMessage, SessionsIn};
 
-/// What was said is kept so long after the last word.
-const KEPT: TimeDelta = TimeDelta::days(7);
-/// So many old conversations are cleared away at most when a new one begins.
-const CLEARED: usize = 20;
 /// Lines of a conversation that a run is told.
 const TOLD: usize = 50;
 /// Characters of a line that a run is told, and of all lines together.
@@ -151,14 +147,6 @@ fn begin(db: &Connection, place: &ChatPlace, id: SessionId, at: DateTime<Utc>) -
         millis(at)
     ])?;
     let seq = db.last_insert_rowid();
-    for active in [0, 1] {
-        db.prepare_cached(
-            "DELETE FROM chat_sessions WHERE seq IN (
-                 SELECT seq FROM chat_sessions INDEXED BY chat_sessions_by_activity
-                 WHERE active = ?1 AND last_activity_at < ?2 ORDER BY last_activity_at LIMIT ?3)",
-        )?
-        .execute(params![active, millis(at - KEPT), rows(CLEARED)])?;
-    }
     Ok(seq)
 }
 

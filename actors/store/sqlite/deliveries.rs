@@ -41,6 +41,13 @@ pub(super) fn queue(db: &Connection, order: &QueueDeliveries) -> Result<Vec<Opti
         }
         queued.push(seq);
     }
+    if let (Some(message), true) = (&order.message, queued.iter().all(Option::is_none)) {
+        // Nobody is to get it, and it would go with nobody's delivery.
+        db.prepare_cached(
+            "DELETE FROM webhook_messages WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM effects WHERE message = ?1)",
+        )?
+        .execute([&message.id])?;
+    }
     Ok(queued)
 }
 

@@ -3,14 +3,15 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::columns::millis;
+use super::columns::{millis, time};
 use super::fault::Fault;
 use crate::messages::store::{ClaimKey, Claimed, KeepAnswer};
 
 /// How long a key is remembered.
 const REMEMBERED: TimeDelta = TimeDelta::hours(24);
 
-/// Claims a key. One without an answer may be acted on again: the act derives its ids from the key.
+/// Claims a key. One without an answer may be acted on again: the act derives its ids from the key and the time of its claim, so
+/// that a key that was forgotten and is used anew acts anew.
 pub(super) fn claim(db: &Connection, order: &ClaimKey) -> Result<Claimed, Fault> {
     db.prepare_cached("DELETE FROM idempotency_keys WHERE claimed_at < ?1")?
         .execute([millis(order.at - REMEMBERED)])?;
@@ -20,16 +21,19 @@ pub(super) fn claim(db: &Connection, order: &ClaimKey) -> Result<Claimed, Fault>
         )?
         .execute(params![order.key, order.request, millis(order.at)])?;
     if fresh > 0 {
-        return Ok(Claimed::Act);
+        return Ok(Claimed::Act { since: order.at });
     }
-    let kept: Option<(String, Option<u16>, Option<String>)> = db
-        .prepare_cached("SELECT request, status, body FROM idempotency_keys WHERE key = ?1")?
-        .query_row([&order.key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let kept: Option<(String, Option<u16>, Option<String>, i64)> = db
+        .prepare_cached("SELECT request, status, body, claimed_at FROM idempotency_keys WHERE key = ?1")?
+        .query_row([&order.key], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
     Ok(match kept {
-        Some((request, _, _)) if request != order.request => Claimed::OtherRequest,
-        Some((_, Some(status), Some(body))) => Claimed::Answered { status, body },
-        _ => Claimed::Act,
+        Some((request, ..)) if request != order.request => Claimed::OtherRequest,
+        Some((_, Some(status), Some(body), _)) => Claimed::Answered { status, body },
+        Some((.., since)) => Claimed::Act { since: time(since)? },
+        None => Claimed::Act { since: order.at },
     })
 }
 

@@ -115,6 +115,11 @@ pub(super) fn prune(db: &Connection, order: &Prune) -> Result<Pruned, Fault> {
         over,
         leaves,
     } = kind(order.what);
+    // By age they go like all others; for want of room they stay, for nobody else has them any more.
+    let aside = match order.what {
+        Prunable::Events if order.for_room => "AND state = 'settled'",
+        _ => "",
+    };
     let before = millis(order.before);
     let (mut last, mut bytes, mut all_young) = (None, 0, true);
     let (mut seen, mut cut) = (0, false);
@@ -145,7 +150,7 @@ pub(super) fn prune(db: &Connection, order: &Prune) -> Result<Pruned, Fault> {
     let mut left: BTreeSet<String> = BTreeSet::new();
     {
         let mut delete = db.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE seq > :after AND seq <= :last AND {over} RETURNING {leaves}"
+            "DELETE FROM {table} WHERE seq > :after AND seq <= :last AND {over} {aside} RETURNING {leaves}"
         ))?;
         let mut gone = delete.query(named_params! {":after": order.after, ":last": last, ":before": before})?;
         while let Some(row) = gone.next()? {

@@ -408,6 +408,7 @@ fn all_old(what: Prunable, after: i64, most: usize) -> Prune {
         before: Still.now() + chrono::TimeDelta::days(1),
         after,
         most,
+        for_room: false,
     }
 }
 
