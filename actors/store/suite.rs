@@ -3728,14 +3728,14 @@ mod claims {
         };
         assert_eq!(house.ends(person("U2")).await, 0);
         assert_eq!(house.ends(person("U1")).await, 1);
-        // Old ones are cleared away, so that they do not pile up.
+        // However old they are, a new one takes none of them away: how long they are kept is a setting.
         for n in 0..30 {
             house
                 .hears_at(&format!("old-{n}"), &format!("{n}.5"), "U7", 100 + n, 4_000)
                 .await;
         }
         house.hears_at("new", "9.9", "U7", 999, 1_000_000).await;
-        assert_eq!(house.ends(person("U7")).await, 11);
+        assert_eq!(house.ends(person("U7")).await, 31);
     }
 
     pub(super) async fn a_run_is_told_the_newest_fifty_lines_in_order(ground: impl Ground) {

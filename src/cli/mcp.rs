@@ -142,7 +142,9 @@ impl Desk<'_> {
             match self.asked(&name, &args).await {
                 Ok(answer) => return Some(Ok(answer)),
                 Err(Failure::Refused(words)) => return Some(Err(ToolFault::Refused(words))),
-                Err(Failure::NoAnswer(NoAnswer::Failed(words))) => return Some(Err(ToolFault::Later(words))),
+                Err(Failure::Away(words) | Failure::NoAnswer(NoAnswer::Failed(words))) => {
+                    return Some(Err(ToolFault::Later(words)));
+                }
                 Err(Failure::NoAnswer(none @ NoAnswer::NotRunning(_))) => held = format!("{held}; and {none}"),
             }
             self.clock.sleep(BETWEEN_LOOKS).await;

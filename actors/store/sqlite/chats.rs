@@ -1,7 +1,7 @@
 //! Conversations: opened by the first message, ended by silence or by word, with both sides of what was said. Knows events
 //! only to record a message together with its line.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::{get, millis, rows, text, time, word};
